@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * From a D-Bus message to a request and from a reply to a D-Bus message.
+ *
+ * dispatch_message() is a filter (sd_bus_add_filter) and handles every message of a connection, so that
+ * sd-bus' own vtables and built-in answers (GetMachineId) never see one, and an idle connection
+ * costs no object tree. Introspect is made from the rows.
+ */
+#pragma once
+
+#include <systemd/sd-bus.h>
+
+#include "method.h"
+
+struct dispatch_ops {
+	/* A method of the table was called with well-formed arguments. The callee answers, now or later,
+	 * with dispatch_reply(), once; it takes a reference on `m` if later. */
+	void (*call)(void *userdata, sd_bus_message *m, const struct request *request);
+	/* A call that was refused before there was a request; for the log. */
+	void (*refused)(void *userdata, sd_bus_message *m, enum reason reason);
+	/* Peer.GetMachineId: may the caller learn it? */
+	bool (*may_know_host)(void *userdata);
+};
+
+/* > 0: handled (always, for a method call). Only fails with -ENOMEM and with what sending gives. */
+int dispatch_message(sd_bus_message *m, const struct dispatch_ops *ops, void *userdata);
+
+/* Encodes and sends; the message for people is made here. Nothing is sent where no reply is wanted. */
+int dispatch_reply(sd_bus_message *m, const struct request *request, const struct reply *reply);
+
+/* The introspection data of the interface as installed: a whole document. Caller frees. */
+int introspect_document(char **ret);
