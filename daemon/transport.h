@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One client's connection: an sd_bus that never reads a byte which was not judged first.
+ *
+ * Authentication is fed to sd-bus line by line through a socketpair, because sd-bus reads ahead of BEGIN;
+ * after BEGIN the client's socket is put (dup2) over the socketpair's end. From then on the whole
+ * next message is peeked before sd-bus may read it: its size is bounded from its header, and no
+ * control buffer is given, so that a passed fd shows as MSG_CTRUNC and is never received (a FUSE fd
+ * would block close(2) for ever). In this version a message that carries fds ends the connection.
+ *
+ * Input and output are two fd numbers to sd-bus. While replies wait to be written, an always-empty
+ * socket stands at the input number, for sd_bus_process() falls through to reading when a write makes
+ * no progress.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+struct transport_limits {
+	uint32_t message_max;    /* bytes of one message, header included: 65536 */
+	unsigned replies_pause;  /* replies queued from which on nothing is read: 8 */
+	unsigned replies_max;    /* ... and dropped: 64 */
+	unsigned dispatch_max;   /* messages handled in one wake: 16 */
+	uint64_t auth_usec;      /* from accept to BEGIN: 5 s */
+	uint64_t message_usec;   /* from a message's first byte to its last: 5 s */
+	int send_buffer;         /* SO_SNDBUF: 65536 */
+};
+extern const struct transport_limits transport_limits_default;
+
+struct transport;
+
+struct transport_ops {
+	/* An authenticated client's message, judged and parsed. May call transport_hold(). */
+	int (*message)(void *userdata, sd_bus_message *m);
+	/* The connection is over (why: static text for the log). Called once, from the loop; the owner
+	 * frees the transport in it. */
+	void (*closed)(void *userdata, const char *why);
+};
+
+/* Takes `fd` (also on failure). */
+int transport_new(sd_event *event, int fd, const struct transport_limits *limits,
+	const struct transport_ops *ops, void *userdata, struct transport **ret);
+/* Closes without flushing: a peer that does not read would hold us for ever. Returns NULL. */
+struct transport *transport_free(struct transport *t);
+
+/* A request is being worked on elsewhere: no message is read until resume, so that the requests of one
+ * connection keep their order. */
+void transport_hold(struct transport *t);
+void transport_resume(struct transport *t);
+
+/* After a reply was sent outside of ops->message. */
+void transport_flush(struct transport *t);
