@@ -28,5 +28,3 @@ int dispatch_message(sd_bus_message *m, const struct dispatch_ops *ops, void *us
 /* Encodes and sends; the message for people is made here. Nothing is sent where no reply is wanted. */
 int dispatch_reply(sd_bus_message *m, const struct request *request, const struct reply *reply);
 
-/* The introspection data of the interface as installed: a whole document. Caller frees. */
-int introspect_document(char **ret);

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "codec.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+/* An argument's name is the name of its field. */
+static const struct {
+	const char *name;
+	char type;
+	size_t offset;
+} fields[] = {
+#define FIELD(name, type) { #name, type, offsetof(struct request, name) }
+	FIELD(controller, 's'),
+	FIELD(cgroup, 's'),
+	FIELD(file, 's'),
+	FIELD(key, 's'),
+	FIELD(value, 's'),
+	FIELD(pid, 'i'),
+	FIELD(uid, 'i'),
+	FIELD(gid, 'i'),
+	FIELD(mode, 'i'),
+	FIELD(recursive, 'i'),
+	FIELD(junk, 'i'),
+#undef FIELD
+};
+
+static void *request_field(struct request *request, const char *name, char type)
+{
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (fields[i].type == type && strcmp(fields[i].name, name) == 0)
+			return (char *)request + fields[i].offset;
+	return NULL;
+}
+
+enum reason decode_request(sd_bus_message *m, const struct method *method, struct request *ret)
+{
+	struct request request = { .method = method };
+
+	if (!sd_bus_message_has_signature(m, method->in))
+		return REASON_SIGNATURE;
+	for (unsigned i = 0; method->in[i]; i++) {
+		void *field = request_field(&request, method->in_names[i], method->in[i]);
+
+		if (!field || sd_bus_message_read_basic(m, method->in[i], field) < 0)
+			return REASON_SIGNATURE;
+	}
+	*ret = request;
+	return REASON_OK;
+}
+
+static int encode_names(sd_bus_message *reply, char *const *names)
+{
+	int r = sd_bus_message_open_container(reply, 'a', "s");
+
+	for (; r >= 0 && names && *names; names++)
+		r = sd_bus_message_append_basic(reply, 's', *names);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+static int encode_keys(sd_bus_message *reply, const struct reply_key *keys, size_t n)
+{
+	int r = sd_bus_message_open_container(reply, 'a', "(suuu)");
+
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = sd_bus_message_append(reply, "(suuu)", keys[i].name, keys[i].uid, keys[i].gid,
+			keys[i].mode);
+	return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+int encode_reply(sd_bus_message *reply, const struct method *method, const struct reply *values)
+{
+	if (strcmp(method->out, "i") == 0)
+		return sd_bus_message_append_basic(reply, 'i', &values->number);
+	if (strcmp(method->out, "s") == 0)
+		return sd_bus_message_append_basic(reply, 's', values->text ? values->text : "");
+	if (strcmp(method->out, "ai") == 0)
+		return sd_bus_message_append_array(
+			reply, 'i', values->pids, values->n_pids * sizeof(values->pids[0]));
+	if (strcmp(method->out, "as") == 0)
+		return encode_names(reply, values->names);
+	if (strcmp(method->out, "a(suuu)") == 0)
+		return encode_keys(reply, values->keys, values->n_keys);
+	return method->out[0] ? -EINVAL : 0;
+}
+
+void request_object(const struct request *request, char *buf, size_t size)
+{
+	const char *file = request->key ? request->key : request->file;
+	int n = snprintf(buf, size, "%s", request->controller ? request->controller : "");
+
+	if (n >= 0 && (size_t)n < size && request->cgroup)
+		n += snprintf(buf + n, size - (size_t)n, ":%s", request->cgroup);
+	if (n >= 0 && (size_t)n < size && file && *file)
+		n += snprintf(buf + n, size - (size_t)n, " %s", file);
+	if (n >= 0 && (size_t)n < size && strchr(request->method->in, 'i') &&
+		strcmp(request->method->in_names[strlen(request->method->in) - 1], "pid") == 0)
+		snprintf(buf + n, size - (size_t)n, " pid %d", request->pid);
+}

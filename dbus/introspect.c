@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "introspect.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "method.h"
+
+static const char doctype[] =
+	"<!DOCTYPE node PUBLIC \"-//freedesktop//DTD D-BUS Object Introspection 1.0//EN\"\n"
+	" \"http://www.freedesktop.org/standards/dbus/1.0/introspect.dtd\">\n";
+
+static const char standard_interfaces[] =
+	" <interface name=\"org.freedesktop.DBus.Peer\">\n"
+	"  <method name=\"Ping\"/>\n"
+	"  <method name=\"GetMachineId\"><arg name=\"machine_uuid\" type=\"s\" "
+	"direction=\"out\"/></method>\n"
+	" </interface>\n"
+	" <interface name=\"org.freedesktop.DBus.Introspectable\">\n"
+	"  <method name=\"Introspect\"><arg name=\"data\" type=\"s\" direction=\"out\"/></method>\n"
+	" </interface>\n"
+	" <interface name=\"org.freedesktop.DBus.Properties\">\n"
+	"  <method name=\"Get\">\n"
+	"   <arg name=\"interface\" type=\"s\" direction=\"in\"/>\n"
+	"   <arg name=\"property\" type=\"s\" direction=\"in\"/>\n"
+	"   <arg name=\"value\" type=\"v\" direction=\"out\"/>\n"
+	"  </method>\n"
+	"  <method name=\"GetAll\">\n"
+	"   <arg name=\"interface\" type=\"s\" direction=\"in\"/>\n"
+	"   <arg name=\"properties\" type=\"a{sv}\" direction=\"out\"/>\n"
+	"  </method>\n"
+	"  <method name=\"Set\">\n"
+	"   <arg name=\"interface\" type=\"s\" direction=\"in\"/>\n"
+	"   <arg name=\"property\" type=\"s\" direction=\"in\"/>\n"
+	"   <arg name=\"value\" type=\"v\" direction=\"in\"/>\n"
+	"  </method>\n"
+	" </interface>\n";
+
+/* No method of the old interface takes or gives more than one value per type character but a(suuu),
+ * which is one value. */
+static void write_args(FILE *f, const char *sig, const char *const *names, const char *direction)
+{
+	while (*sig) {
+		size_t len = 1;
+
+		if (*sig == 'a')
+			len = sig[1] == '(' ? (size_t)(strchr(sig, ')') - sig) + 1 : 2;
+		fprintf(f, "   <arg name=\"%s\" type=\"%.*s\" direction=\"%s\"/>\n", *names++, (int)len,
+			sig, direction);
+		sig += len;
+	}
+}
+
+static void write_interface(FILE *f)
+{
+	fprintf(f, " <interface name=\"%s\">\n", CGM_INTERFACE);
+	for (unsigned i = 0; i < METHOD_MAX; i++) {
+		fprintf(f, "  <method name=\"%s\">\n", methods[i].name);
+		write_args(f, methods[i].in, methods[i].in_names, "in");
+		write_args(f, methods[i].out, methods[i].out_names, "out");
+		fprintf(f, "  </method>\n");
+	}
+	fprintf(f, "  <property name=\"api_version\" type=\"i\" access=\"read\">\n"
+		   "   <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" "
+		   "value=\"const\"/>\n"
+		   "  </property>\n"
+		   " </interface>\n");
+}
+
+static char *finish(FILE *f, char **text)
+{
+	int failed = ferror(f);
+
+	if (fclose(f) != 0 || failed) {
+		free(*text);
+		errno = ENOMEM;
+		return NULL;
+	}
+	return *text;
+}
+
+char *introspect_document(void)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+
+	if (!f)
+		return NULL;
+	fprintf(f, "<!-- SPDX-License-Identifier: LGPL-2.1-or-later -->\n"
+		   "<!-- Made from dbus/methods.def by dbus/write-xml. -->\n");
+	fputs(doctype, f);
+	fprintf(f, "<node name=\"%s\">\n", CGM_PATH);
+	write_interface(f);
+	fputs("</node>\n", f);
+	return finish(f, &text);
+}
+
+/* The component of CGM_PATH that follows `path`, if it is a proper prefix by components. */
+static const char *next_child(const char *path, size_t *ret_len)
+{
+	size_t len = strcmp(path, "/") == 0 ? 0 : strlen(path);
+
+	if (strncmp(CGM_PATH, path, len) != 0 || CGM_PATH[len] != '/')
+		return NULL;
+	*ret_len = strcspn(CGM_PATH + len + 1, "/");
+	return CGM_PATH + len + 1;
+}
+
+char *introspect_path(const char *path)
+{
+	size_t child_len = 0, size = 0;
+	const char *child = next_child(path, &child_len);
+	int here = strcmp(path, CGM_PATH) == 0;
+	char *text = NULL;
+	FILE *f;
+
+	if (!here && !child) {
+		errno = ENOENT;
+		return NULL;
+	}
+	f = open_memstream(&text, &size);
+	if (!f)
+		return NULL;
+	fputs(doctype, f);
+	fputs("<node>\n", f);
+	fputs(standard_interfaces, f);
+	if (here)
+		write_interface(f);
+	else
+		fprintf(f, " <node name=\"%.*s\"/>\n", (int)child_len, child);
+	fputs("</node>\n", f);
+	return finish(f, &text);
+}

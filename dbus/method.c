@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "method.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* The table's parenthesised tuples, as initialisers. */
+#define NAMES(...) { __VA_ARGS__ }
+
+const struct method methods[METHOD_MAX] = {
+#define METHOD(n, i, i_names, o, o_names, act, b, f)                                               \
+	[METHOD_##n] = { .name = #n,                                                               \
+		.in = i,                                                                           \
+		.out = o,                                                                          \
+		.in_names = NAMES i_names,                                                         \
+		.out_names = NAMES o_names,                                                        \
+		.action = ACTION_##act,                                                            \
+		.base = BASE_##b,                                                                  \
+		.flags = f },
+#include "methods.def"
+#undef METHOD
+};
+
+const struct method *method_find(const char *name)
+{
+	for (unsigned i = 0; i < METHOD_MAX; i++)
+		if (strcmp(methods[i].name, name) == 0)
+			return &methods[i];
+	return NULL;
+}
+
+void reply_done(struct reply *r)
+{
+	free(r->object);
+	free(r->detail);
+	free(r->text);
+	free(r->pids);
+	for (char **name = r->names; name && *name; name++)
+		free(*name);
+	free(r->names);
+	for (size_t i = 0; i < r->n_keys; i++)
+		free(r->keys[i].name);
+	free(r->keys);
+	*r = (struct reply){ 0 };
+}
