@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The decision: one pure function of what is asked and what is known. No system call, no allocation,
- * no log, no clock. DESIGN's authority rules live here and nowhere else.
+ * The decision: one pure function of what is asked and what is known. No system call, no
+ * allocation, no log, no clock. DESIGN's authority rules live here and nowhere else.
  *
- * A verdict is REASON_OK, or a reason, or a request for more facts (`need` is not 0): the daemon then
- * gathers these and asks again with the same question. It never asks for a fact that is there.
+ * A verdict is REASON_OK, or a reason, or a request for more facts (`need` is not 0, and the reason
+ * is INTERNAL): the daemon then gathers these and asks again with the same question. It never asks
+ * for a fact that is there, and which facts were known when it was asked never changes the final
+ * verdict.
  */
 #pragma once
 
@@ -16,36 +18,40 @@
 #include "subject.h"
 
 enum action {
-	ACTION_NONE,    /* Ping, ListControllers: nothing to judge */
+	ACTION_NONE, /* Ping, ListControllers: nothing to judge */
 	ACTION_CREATE,
 	ACTION_CHOWN,
 	ACTION_CHMOD,
-	ACTION_LOCATE,  /* GetPidCgroup, GetPidCgroupAbs */
+	ACTION_LOCATE, /* GetPidCgroup, GetPidCgroupAbs */
 	ACTION_MOVE,
-	ACTION_READ,    /* a file's text */
-	ACTION_LIMIT,   /* SetValue */
+	ACTION_READ,  /* a file's text */
+	ACTION_LIMIT, /* SetValue */
 	ACTION_REMOVE,
-	ACTION_TASKS,   /* GetTasks, GetTasksRecursive */
-	ACTION_LIST,    /* ListChildren, ListKeys */
+	ACTION_TASKS,	/* GetTasks, GetTasksRecursive */
+	ACTION_LIST,	/* ListChildren, ListKeys */
 	ACTION_RELEASE, /* RemoveOnEmpty */
 	ACTION_PRUNE,
 	ACTION_MAX,
 };
 
 /*
- * Where the target lies. The daemon opened every cgroup from the requestor's base down to the target,
- * one from the other, and these are their fstat()s in that order.
+ * Where the target lies. The daemon opened every cgroup from the requestor's base down to the
+ * target, one from the other, and these are their fstat()s in that order.
  */
 struct place {
-	unsigned have;           /* FACT_SCOPE, FACT_PARENT */
-	const struct node *way;  /* way[0] is the base, way[n - 1] the deepest that exists */
-	unsigned n;              /* at least 1 */
-	unsigned missing;        /* components of the path that do not exist; 0: the target is way[n-1] */
-	unsigned depth;          /* components from the hierarchy's root to the target, missing ones too */
+	unsigned have;		/* FACT_SCOPE, FACT_PARENT */
+	const struct node *way; /* way[0] is the base, way[n - 1] the deepest that exists */
+	unsigned n;		/* at least 1 */
+	unsigned missing; /* components of the path that do not exist; 0: the target is way[n-1] */
+	unsigned depth;	  /* components from the hierarchy's root to the target, missing ones too */
+	/* way[0] is the requestor's own cgroup, or else known to lie in its scope. Then FACT_SCOPE
+	 * is only asked for where the scope's root is in question; without it, always. */
+	bool base_in_scope;
 	/* FACT_SCOPE */
-	bool in_scope;           /* the target is the scope's root or below it */
+	bool in_scope; /* the target is the scope's root or below it */
 	bool is_scope_root;
-	/* FACT_PARENT; not set for the hierarchy's root, which has_parent tells */
+	/* FACT_PARENT, only asked for where n is 1; not set for the hierarchy's root, which
+	 * has_parent tells */
 	bool has_parent;
 	struct node parent;
 };
@@ -53,24 +59,25 @@ struct place {
 struct facts {
 	const struct subject *subject;
 	const struct place *place;
-	const struct node *file;     /* READ, TASKS, CHMOD with a file: the key's file */
+	const struct node *file; /* READ, TASKS, CHMOD with a file: the key's file */
 	/* MOVE, LOCATE */
 	const struct victim *victim;
-	bool victim_in_scope;        /* valid with FACT_SCOPE in place->have */
-	bool victim_below;           /* LOCATE relative: the victim's cgroup is the base or below it */
-	bool target_below_victim;    /* MOVE: the target is the victim's present cgroup or below it */
-	unsigned have;               /* FACT_ANCESTOR */
+	bool victim_in_scope;	  /* valid with FACT_SCOPE in place->have */
+	bool victim_below;	  /* LOCATE relative: the victim's cgroup is the base or below it */
+	bool target_below_victim; /* MOVE: the target is the victim's present cgroup or below it */
+	unsigned have;		  /* FACT_ANCESTOR */
 	bool ancestor_in_scope;
-	struct node ancestor;        /* the nearest common ancestor of the victim's cgroup and the target */
+	/* the nearest common ancestor of the victim's cgroup and the target */
+	struct node ancestor;
 };
 
 struct question {
 	enum action action;
-	const struct key *key;  /* LIMIT, READ, CHMOD with a file: its row or NULL */
-	bool has_file;          /* CHMOD: a file is named, not the directory */
-	uint32_t uid, gid;      /* CHOWN: as the requestor's namespace has them; UINT32_MAX: unchanged */
-	bool absolute;          /* LOCATE: relative to the scope, not to the requestor's cgroup */
-	unsigned max_depth;     /* CREATE */
+	const struct key *key; /* LIMIT, READ, CHMOD with a file: its row or NULL */
+	bool has_file;	       /* CHMOD: a file is named, not the directory */
+	uint32_t uid, gid; /* CHOWN: as the requestor's namespace has them; UINT32_MAX: unchanged */
+	bool absolute;	   /* LOCATE: relative to the scope, not to the requestor's cgroup */
+	unsigned max_depth; /* CREATE */
 };
 
 struct verdict {
@@ -82,13 +89,14 @@ struct verdict decide(const struct question *q, const struct facts *f);
 
 /*
  * The requestor's scope in one hierarchy. chain[0] is the hierarchy's root, chain[n - 1] the
- * requestor's own cgroup; root_id is the id of the root of its cgroup namespace (FACT_ROOT in have; 0 if
- * that namespace is the daemon's own or its root could not be told). Gives the index of the scope's root
- * in chain, or -1 and *need.
+ * requestor's own cgroup; root_id is the id of the root of its cgroup namespace (FACT_ROOT in have;
+ * 0 if that namespace is the daemon's own or its root could not be told). Gives the index of the
+ * scope's root in chain, or -1 and *need.
  *
- * Host root: 0. The cgroup namespace's root if it is in the chain and not the hierarchy's root. Else the
- * topmost of the unbroken run of cgroups, from its own upward, over which it has privilege; but for
- * uid 0 that is not host root only its own cgroup, for what root owns is the host's. Else its own.
+ * Host root: 0. The cgroup namespace's root if it is in the chain and not the hierarchy's root.
+ * Else the topmost of the unbroken run of cgroups, from its own upward, over which it has
+ * privilege; but for uid 0 that is not host root only its own cgroup, for what root owns is the
+ * host's. Else its own.
  */
 int scope_decide(const struct subject *s, const struct node *chain, unsigned n, unsigned have,
 	uint64_t root_id, unsigned *need);

@@ -3,7 +3,8 @@
  * Paths of cgroups as clients write them, and names of new cgroups.
  *
  * A path is text until path_parse() has folded and judged it; everything later works on whole
- * components, so that /a/bc is never taken for a child of /a/b. Nothing here looks at a file system.
+ * components, so that /a/bc is never taken for a child of /a/b. Nothing here looks at a file
+ * system.
  */
 #pragma once
 
@@ -20,11 +21,15 @@
 #define PATH_COMPONENTS_MAX 64
 
 struct path {
-	bool absolute;                 /* the text began with '/' */
-	unsigned n;                    /* components; 0 for "", "/", "." */
-	size_t len;                    /* strlen(text) */
-	char text[PATH_TEXT_MAX + 1];  /* components joined by one '/', no '/' at either end */
+	bool absolute;		      /* the text began with '/' */
+	unsigned n;		      /* components; 0 for "", "/", "." */
+	size_t len;		      /* strlen(text) */
+	char text[PATH_TEXT_MAX + 1]; /* components joined by one '/', no '/' at either end */
 };
+
+/* Bytes of the control character that `text` starts with: 1 for C0 and DEL, 2 for C1 in UTF-8
+ * (U+009B starts a terminal's escape sequence as ESC [ does), 0 if it is none. */
+size_t path_control(const char *text);
 
 /*
  * Folds "//", "./" and a trailing "/", and refuses: a ".." component (PATH_DOTDOT), control

@@ -3,8 +3,9 @@
  * The requestor as facts, and what rights it has over a cgroup or a task.
  *
  * Facts cost system calls, so a question may be asked before all are known: each right is a `tri`,
- * and UNKNOWN comes with the facts that would settle it added to *need. More facts turn UNKNOWN into
- * YES or NO and never turn one of these into the other; tests/unit/test-decide.c holds it to that.
+ * and UNKNOWN comes with the facts that would settle it added to *need. More facts turn UNKNOWN
+ * into YES or NO and never turn one of these into the other; tests/unit/test-decide.c holds it to
+ * that.
  */
 #pragma once
 
@@ -15,14 +16,15 @@
 #include "idmap.h"
 
 enum fact {
-	FACT_MAPS = 1 << 0,     /* uid_map, gid_map */
-	FACT_STATUS = 1 << 1,   /* effective capabilities, supplementary groups */
-	FACT_NS = 1 << 2,       /* which namespaces are the daemon's own */
-	FACT_SCOPE = 1 << 3,    /* of a place: where it lies in the requestor's scope */
-	FACT_PARENT = 1 << 4,   /* of a place: the parent of the target */
-	FACT_VICTIM_NS = 1 << 5,/* of a victim: whether its user namespace is the requestor's or below */
+	FACT_MAPS = 1 << 0,   /* uid_map, gid_map */
+	FACT_STATUS = 1 << 1, /* effective capabilities, supplementary groups */
+	FACT_NS = 1 << 2,     /* which namespaces are the daemon's own */
+	FACT_SCOPE = 1 << 3,  /* of a place: where it lies in the requestor's scope */
+	FACT_PARENT = 1 << 4, /* of a place: the parent of the target */
+	/* of a victim: whether its user namespace is the requestor's or below */
+	FACT_VICTIM_NS = 1 << 5,
 	FACT_ANCESTOR = 1 << 6, /* of a move: the nearest common ancestor */
-	FACT_ROOT = 1 << 7,     /* of a scope: the root of the requestor's cgroup namespace */
+	FACT_ROOT = 1 << 7,	/* of a scope: the root of the requestor's cgroup namespace */
 };
 
 enum tri { NO, YES, UNKNOWN };
@@ -38,7 +40,7 @@ struct subject {
 	/* FACT_STATUS */
 	uint64_t caps; /* effective, in its own user namespace */
 	unsigned n_groups;
-	bool groups_cut; /* there were more than SUBJECT_GROUPS_MAX; the rest count as absent */
+	bool groups_cut; /* there were more than SUBJECT_GROUPS_MAX; the rest grant nothing */
 	gid_t groups[SUBJECT_GROUPS_MAX];
 	/* FACT_MAPS */
 	struct idmap uid_map, gid_map;
@@ -66,8 +68,8 @@ enum tri subject_is_host_root(const struct subject *s, unsigned *need);
 enum tri subject_is_ns_root(const struct subject *s, int cap, unsigned *need);
 
 /*
- * Host root; or owner; or root in its user namespace (with CAP_DAC_OVERRIDE) and both the owner and the
- * group are mapped.
+ * Host root; or owner; or root in its user namespace (with CAP_DAC_OVERRIDE) and both the owner and
+ * the group are mapped.
  */
 enum tri subject_over_cgroup(const struct subject *s, const struct node *n, unsigned *need);
 
@@ -76,13 +78,14 @@ enum tri subject_over_cgroup(const struct subject *s, const struct node *n, unsi
  * user namespace: yes. Else the first class of owner, group (supplementary ones count), other that
  * matches decides.
  */
-enum tri subject_access(const struct subject *s, const struct node *n, unsigned bits, unsigned *need);
+enum tri subject_access(
+	const struct subject *s, const struct node *n, unsigned bits, unsigned *need);
 
 /*
  * Host root; or the victim's user namespace is the requestor's or below it, and either all its uids
- * are the requestor's, or all are mapped and the requestor is root in its user namespace (CAP_KILL).
- * Visibility in the pid namespace was settled when the pid was translated.
- * ret_why tells on NO: TASK_USERNS or TASK_IDS.
+ * are the requestor's, or all are mapped and the requestor is root in its user namespace
+ * (CAP_KILL). Visibility in the pid namespace was settled when the pid was translated. ret_why
+ * tells on NO: TASK_USERNS or TASK_IDS.
  */
 enum tri subject_over_task(
 	const struct subject *s, const struct victim *v, unsigned *need, int *ret_why);

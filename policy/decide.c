@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One function a method; each is a row of checks in a fixed order, where every check lets pass or
+ * fills the verdict. A check that lacks a fact stops there as well: a later check could only give a
+ * reason that more facts would replace.
+ *
+ * First comes what the words of the call settle, then whether the cgroup is in scope (so that no
+ * later reason tells that something is there), then whether the way to it may be passed, then the
+ * right.
+ */
+#include <linux/capability.h>
+
+#include "decide.h"
+
+enum {
+	SEARCH = 1,
+	WRITE = 2,
+	READ = 4,
+};
+
+static bool refuse(struct verdict *v, enum reason reason)
+{
+	*v = (struct verdict){.reason = reason};
+	return false;
+}
+
+static bool want(struct verdict *v, unsigned facts)
+{
+	*v = (struct verdict){.reason = REASON_INTERNAL, .need = facts};
+	return false;
+}
+
+/* A right that was computed with &v->need. */
+static bool settle(struct verdict *v, enum tri right, enum reason no)
+{
+	if (right == YES)
+		return true;
+	return right == NO ? refuse(v, no) : want(v, v->need);
+}
+
+static bool check_access(const struct facts *f, const struct node *n, unsigned bits, enum reason no,
+	struct verdict *v)
+{
+	return settle(v, subject_access(f->subject, n, bits, &v->need), no);
+}
+
+static bool check_in_scope(const struct place *p, struct verdict *v)
+{
+	if (p->have & FACT_SCOPE)
+		return p->in_scope || refuse(v, REASON_CGROUP_OUTSIDE);
+	return p->base_in_scope || want(v, FACT_SCOPE);
+}
+
+/* In scope, and every cgroup that must be passed lets the caller pass: up to the target, and the
+ * target too if something in it is accessed. */
+static bool check_way(const struct facts *f, bool inside, struct verdict *v)
+{
+	const struct place *p = f->place;
+	unsigned passed = p->missing > 0 || inside ? p->n : p->n - 1;
+
+	if (!check_in_scope(p, v))
+		return false;
+	for (unsigned i = 0; i < passed; i++)
+		if (!check_access(f, &p->way[i], SEARCH, REASON_NO_SEARCH, v))
+			return false;
+	return p->missing == 0 || refuse(v, REASON_CGROUP_MISSING);
+}
+
+static const struct node *target(const struct facts *f)
+{
+	return &f->place->way[f->place->n - 1];
+}
+
+/* What lies below another cgroup of the scope is not the scope's root. */
+static bool check_below_scope_root(const struct place *p, struct verdict *v)
+{
+	if (p->have & FACT_SCOPE)
+		return !p->is_scope_root || refuse(v, REASON_SCOPE_ROOT);
+	return p->n > 1 || want(v, FACT_SCOPE);
+}
+
+static bool check_over(
+	const struct facts *f, const struct node *n, enum reason no, struct verdict *v)
+{
+	return settle(v, subject_over_cgroup(f->subject, n, &v->need), no);
+}
+
+static bool check_over_parent(const struct facts *f, struct verdict *v)
+{
+	const struct place *p = f->place;
+	const struct node *parent = &p->parent;
+
+	if (p->n > 1)
+		parent = &p->way[p->n - 2];
+	else if (!(p->have & FACT_PARENT))
+		return want(v, FACT_PARENT);
+	else if (!p->has_parent)
+		return refuse(v, REASON_SCOPE_ROOT);
+	return check_over(f, parent, REASON_PARENT_PRIVILEGE, v);
+}
+
+/* Root in its user namespace with the capability, or host root. The maps and capabilities that the
+ * first asks for are host root's too, so it is asked first. */
+static bool check_root(const struct facts *f, int cap, struct verdict *v)
+{
+	unsigned need_ns = 0, need_host = 0;
+	enum tri ns = subject_is_ns_root(f->subject, cap, &need_ns);
+	enum tri host = subject_is_host_root(f->subject, &need_host);
+
+	if (ns == YES || host == YES)
+		return true;
+	if (ns == UNKNOWN || host == UNKNOWN)
+		return want(v, ns == UNKNOWN ? need_ns : need_host);
+	return refuse(v, REASON_NOT_NS_ROOT);
+}
+
+static bool judge_none(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	(void)q, (void)f, (void)v;
+	return true;
+}
+
+/* A component of the path that exists must be readable, and passable where there is more behind it;
+ * the base is no component. */
+static bool check_existing(const struct facts *f, struct verdict *v)
+{
+	const struct place *p = f->place;
+
+	for (unsigned i = 0; i < p->n; i++) {
+		bool passed = i + 1 < p->n || p->missing > 0;
+
+		if (passed && !check_access(f, &p->way[i], SEARCH, REASON_NO_SEARCH, v))
+			return false;
+		if (i > 0 && !check_access(f, &p->way[i], READ, REASON_NO_READ, v))
+			return false;
+	}
+	return true;
+}
+
+static bool judge_create(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	const struct place *p = f->place;
+
+	if (!check_in_scope(p, v))
+		return false;
+	if (p->missing > 0 && p->depth > q->max_depth)
+		return refuse(v, REASON_TREE_DEPTH);
+	if (!check_existing(f, v))
+		return false;
+	return p->missing == 0 || check_access(f, target(f), WRITE, REASON_NO_WRITE, v);
+}
+
+static bool check_id(const struct idmap *map, uint32_t id, enum reason no, struct verdict *v)
+{
+	uint32_t outside;
+
+	return id == IDMAP_INVALID || idmap_to_outside(map, id, &outside) || refuse(v, no);
+}
+
+static bool check_ids(const struct question *q, const struct subject *s, struct verdict *v)
+{
+	if (q->uid == IDMAP_INVALID && q->gid == IDMAP_INVALID)
+		return true;
+	if (!(s->have & FACT_MAPS))
+		return want(v, FACT_MAPS);
+	return check_id(&s->uid_map, q->uid, REASON_UID_UNMAPPED, v) &&
+	       check_id(&s->gid_map, q->gid, REASON_GID_UNMAPPED, v);
+}
+
+/* Chown and Chmod of a cgroup. Who is no root learns that before anything about the cgroup. */
+static bool check_hand_over(const struct facts *f, struct verdict *v)
+{
+	return check_way(f, false, v) && check_over(f, target(f), REASON_NO_PRIVILEGE, v) &&
+	       check_below_scope_root(f->place, v);
+}
+
+static bool judge_chown(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	return check_root(f, CAP_CHOWN, v) && check_ids(q, f->subject, v) && check_hand_over(f, v);
+}
+
+static bool judge_chmod(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	if (q->has_file && (!q->key || q->key->class != KEY_STAT))
+		return refuse(v, REASON_CHMOD_FILE);
+	return check_root(f, CAP_FOWNER, v) && check_hand_over(f, v);
+}
+
+static bool judge_locate(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	const struct place *p = f->place;
+
+	if (!q->absolute && !f->victim_below)
+		return refuse(v, REASON_TASK_OUTSIDE);
+	if (p->have & FACT_SCOPE)
+		return f->victim_in_scope || refuse(v, REASON_TASK_OUTSIDE);
+	/* below a cgroup of the scope is inside the scope */
+	return (!q->absolute && p->base_in_scope) || want(v, FACT_SCOPE);
+}
+
+/* Moving down escapes nothing; otherwise the kernel's rule on v2 (cgroup_procs_write_permission()):
+ * a right over the nearest common ancestor, kept on v1 too. */
+static bool check_between(const struct facts *f, struct verdict *v)
+{
+	if (f->target_below_victim)
+		return true;
+	if (!(f->have & FACT_ANCESTOR))
+		return want(v, FACT_ANCESTOR);
+	if (!f->ancestor_in_scope)
+		return refuse(v, REASON_MOVE_ANCESTOR);
+	return check_over(f, &f->ancestor, REASON_MOVE_ANCESTOR, v);
+}
+
+static bool judge_move(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	int why = REASON_INTERNAL;
+	enum tri over;
+
+	(void)q;
+	if (!f->victim || !check_way(f, false, v))
+		return false;
+	if (!(f->place->have & FACT_SCOPE))
+		return want(v, FACT_SCOPE);
+	if (!f->victim_in_scope)
+		return refuse(v, REASON_TASK_OUTSIDE);
+	over = subject_over_task(f->subject, f->victim, &v->need, &why);
+	return settle(v, over, (enum reason)why) &&
+	       check_over(f, target(f), REASON_NO_PRIVILEGE, v) && check_between(f, v);
+}
+
+static bool judge_read(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	(void)q;
+	return f->file && check_way(f, true, v) &&
+	       check_access(f, f->file, READ, REASON_NO_READ, v);
+}
+
+static bool judge_list(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	(void)q;
+	return check_way(f, true, v) && check_access(f, target(f), READ, REASON_NO_READ, v);
+}
+
+static bool check_key(const struct key *key, const struct facts *f, struct verdict *v)
+{
+	if (!key)
+		return refuse(v, REASON_KEY_UNLISTED);
+	switch (key->class) {
+	case KEY_LIMIT:
+		return true;
+	case KEY_HOST:
+		return settle(v, subject_is_host_root(f->subject, &v->need), REASON_KEY_HOST_ONLY);
+	case KEY_PIDS:
+	case KEY_NEVER:
+		return refuse(v, REASON_KEY_NEVER);
+	case KEY_STAT:
+	case KEY_DELEGATE:
+		break;
+	}
+	return refuse(v, REASON_KEY_UNLISTED);
+}
+
+static bool judge_limit(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	return check_key(q->key, f, v) && check_way(f, false, v) &&
+	       check_below_scope_root(f->place, v) && check_over_parent(f, v);
+}
+
+static bool judge_remove(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	const struct place *p = f->place;
+	/* '' takes the children of the base; anything else takes the target out of its parent */
+	bool own = p->n == 1;
+
+	(void)q;
+	return check_way(f, own, v) &&
+	       check_access(f, &p->way[own ? 0 : p->n - 2], WRITE, REASON_NO_WRITE, v);
+}
+
+static bool judge_release(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	const struct place *p = f->place;
+
+	(void)q;
+	if (!check_way(f, false, v) || !check_access(f, target(f), WRITE, REASON_NO_WRITE, v))
+		return false;
+	if ((p->have & FACT_SCOPE) && p->is_scope_root)
+		return settle(v, subject_is_host_root(f->subject, &v->need), REASON_SCOPE_ROOT);
+	return check_below_scope_root(p, v);
+}
+
+static bool judge_prune(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	(void)q;
+	return check_way(f, false, v) && check_access(f, target(f), WRITE, REASON_NO_WRITE, v);
+}
+
+static bool (*const judges[ACTION_MAX])(
+	const struct question *, const struct facts *, struct verdict *) = {
+	[ACTION_NONE] = judge_none,
+	[ACTION_CREATE] = judge_create,
+	[ACTION_CHOWN] = judge_chown,
+	[ACTION_CHMOD] = judge_chmod,
+	[ACTION_LOCATE] = judge_locate,
+	[ACTION_MOVE] = judge_move,
+	[ACTION_READ] = judge_read,
+	[ACTION_LIMIT] = judge_limit,
+	[ACTION_REMOVE] = judge_remove,
+	[ACTION_TASKS] = judge_read,
+	[ACTION_LIST] = judge_list,
+	[ACTION_RELEASE] = judge_release,
+	[ACTION_PRUNE] = judge_prune,
+};
+
+/* What every judge but Ping's goes by; without it nothing is granted. */
+static bool is_complete(const struct question *q, const struct facts *f)
+{
+	if (q->action == ACTION_NONE)
+		return true;
+	return f->subject && f->place && (q->action == ACTION_LOCATE || f->place->n > 0);
+}
+
+struct verdict decide(const struct question *q, const struct facts *f)
+{
+	struct verdict v = {.reason = REASON_INTERNAL};
+
+	if ((unsigned)q->action >= ACTION_MAX || !is_complete(q, f))
+		return v;
+	if (judges[q->action](q, f, &v))
+		return (struct verdict){.reason = REASON_OK};
+	return v;
+}
+
+/* The topmost of the unbroken run from its own cgroup upward over which it has privilege. */
+static int scope_by_privilege(
+	const struct subject *s, const struct node *chain, unsigned n, unsigned *need)
+{
+	unsigned top = n;
+
+	while (top > 0) {
+		enum tri over = subject_over_cgroup(s, &chain[top - 1], need);
+
+		if (over == UNKNOWN)
+			return -1;
+		if (over == NO)
+			break;
+		top--;
+	}
+	/* none, not even its own: its own */
+	return (int)(top < n ? top : n - 1);
+}
+
+int scope_decide(const struct subject *s, const struct node *chain, unsigned n, unsigned have,
+	uint64_t root_id, unsigned *need)
+{
+	enum tri host = subject_is_host_root(s, need);
+
+	if (host != NO)
+		return host == YES ? 0 : -1;
+	if (!(have & FACT_ROOT)) {
+		*need |= FACT_ROOT;
+		return -1;
+	}
+	for (unsigned i = 1; i < n && root_id != 0; i++)
+		if (chain[i].id == root_id)
+			return (int)i;
+	if (s->uid == 0)
+		return (int)n - 1;
+	return scope_by_privilege(s, chain, n, need);
+}
