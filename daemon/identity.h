@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Who connected, from the kernel alone: SO_PEERCRED, a pidfd (SO_PEERPIDFD, 6.5; before that pidfd_open
- * and a second look), and an O_PATH fd of /proc/PID, which reads nothing once that process is gone.
+ * Who connected, from the kernel alone: SO_PEERCRED, a pidfd (SO_PEERPIDFD, 6.5; before that
+ * pidfd_open and a second look), and an O_PATH fd of /proc/PID, which reads nothing once that
+ * process is gone.
  */
 #pragma once
 
@@ -14,11 +15,11 @@ struct identity {
 	gid_t gid;
 	int pidfd;
 	int proc_fd;
-	int pidns_fd;   /* the pid namespace, when first needed; -EBADF before */
-	bool raced;     /* no SO_PEERPIDFD: the pid could have been reused between connect and accept */
+	int pidns_fd; /* the pid namespace, when first needed; -EBADF before */
+	bool raced; /* no SO_PEERPIDFD: the pid could have been reused between connect and accept */
 };
 
-#define IDENTITY_NONE ((struct identity){ .pidfd = -EBADF, .proc_fd = -EBADF, .pidns_fd = -EBADF })
+#define IDENTITY_NONE ((struct identity){.pidfd = -EBADF, .proc_fd = -EBADF, .pidns_fd = -EBADF})
 
 /* -ESRCH: it is gone already. -EOPNOTSUPP: no SO_PEERPIDFD and `strict`. */
 int identity_take(struct identity *ret, int sock, int proc_root_fd, bool strict);
