@@ -2,15 +2,17 @@
 /*
  * One client's connection: an sd_bus that never reads a byte which was not judged first.
  *
- * Authentication is fed to sd-bus line by line through a socketpair, because sd-bus reads ahead of BEGIN;
- * after BEGIN the client's socket is put (dup2) over the socketpair's end. From then on the whole
- * next message is peeked before sd-bus may read it: its size is bounded from its header, and no
- * control buffer is given, so that a passed fd shows as MSG_CTRUNC and is never received (a FUSE fd
+ * sd-bus reads only from a socketpair of ours, into which we put what was judged: during authentication
+ * one line at a time, because sd-bus reads ahead of BEGIN; after it one message at a time. The
+ * client's socket is peeked first: a message's size is bounded from its header, and no control
+ * buffer is given, so that a passed fd shows as MSG_CTRUNC and is never received (a FUSE fd
  * would block close(2) for ever). In this version a message that carries fds ends the connection.
  *
- * Input and output are two fd numbers to sd-bus. While replies wait to be written, an always-empty
- * socket stands at the input number, for sd_bus_process() falls through to reading when a write makes
- * no progress.
+ * sd-bus cannot be let loose on the client's socket even for one message: what it finds malformed it skips
+ * silently, and reads on.
+ *
+ * Replies go to the client's socket directly. So to sd-bus the peer's credentials are the daemon's
+ * own: sd_bus_query_sender_creds() and vtables' privilege checks must not be used; see identity.h.
  */
 #pragma once
 
@@ -25,7 +27,8 @@ struct transport_limits {
 	unsigned replies_max;    /* ... and dropped: 64 */
 	unsigned dispatch_max;   /* messages handled in one wake: 16 */
 	uint64_t auth_usec;      /* from accept to BEGIN: 5 s */
-	uint64_t message_usec;   /* from a message's first byte to its last: 5 s */
+	uint64_t message_usec;   /* from a message's first byte to its last: 5 s. Also how long a peer may
+	                            read nothing while replies_pause replies wait for it */
 	int send_buffer;         /* SO_SNDBUF: 65536 */
 };
 extern const struct transport_limits transport_limits_default;
@@ -33,14 +36,17 @@ extern const struct transport_limits transport_limits_default;
 struct transport;
 
 struct transport_ops {
-	/* An authenticated client's message, judged and parsed. May call transport_hold(). */
+	/* An authenticated client's message, judged and parsed. May call transport_hold(); may not free the
+	 * transport. A negative errno ends the connection. */
 	int (*message)(void *userdata, sd_bus_message *m);
-	/* The connection is over (why: static text for the log). Called once, from the loop; the owner
-	 * frees the transport in it. */
+	/* The connection is over (why: static text for the log). Called once, from the loop, never within
+	 * another call; the owner frees the transport in it. It may come while the transport is held,
+	 * but a peer that only closed is noticed after transport_resume(). */
 	void (*closed)(void *userdata, const char *why);
 };
 
-/* Takes `fd` (also on failure). */
+/* Takes `fd` (also on failure). `limits` and `ops` are borrowed for the transport's life. All transports
+ * of a process are on one event loop (-EBUSY) of one thread. -EINVAL: message_max is over 65536. */
 int transport_new(sd_event *event, int fd, const struct transport_limits *limits,
 	const struct transport_ops *ops, void *userdata, struct transport **ret);
 /* Closes without flushing: a peer that does not read would hold us for ever. Returns NULL. */

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "log.h"
+
+#define LINE_MAX_BYTES 1024 /* below PIPE_BUF: a pipe that polls writable takes it whole */
+#define FIELD_MAX 320
+#define DENIALS_A_SECOND 50
+
+_Static_assert(LINE_MAX_BYTES <= PIPE_BUF, "a line may block");
+
+static int max_level = LOG_INFO;
+static unsigned long dropped;
+
+void log_set_level(int level)
+{
+	max_level = level;
+}
+
+static bool in_journal(void)
+{
+	static int known = -1;
+
+	if (known < 0)
+		known = getenv("JOURNAL_STREAM") != NULL;
+	return known;
+}
+
+static bool write_now(const char *line, size_t length)
+{
+	struct pollfd p = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+	/* POLLERR without a reader: write would raise SIGPIPE. */
+	if (poll(&p, 1, 0) <= 0 || !(p.revents & POLLOUT) || (p.revents & (POLLERR | POLLHUP)))
+		return false;
+	return write(STDERR_FILENO, line, length) == (ssize_t)length;
+}
+
+/* Appends with control characters and quotes (when quoted) as \xNN, as long as there is room. */
+static size_t append_escaped(char *buf, size_t at, size_t size, const char *text, bool quoted)
+{
+	for (const unsigned char *p = (const unsigned char *)text; *p && at + 5 < size; p++) {
+		if (*p < 0x20 || *p >= 0x7f || (quoted && (*p == '"' || *p == '\\')))
+			at += snprintf(buf + at, size - at, "\\x%02x", *p);
+		else
+			buf[at++] = *p;
+	}
+	buf[at] = '\0';
+	return at;
+}
+
+static bool put_line(int level, const char *text)
+{
+	char line[LINE_MAX_BYTES];
+	size_t at = 0;
+
+	if (in_journal())
+		at = snprintf(line, sizeof(line), "<%d>", level);
+	at = append_escaped(line, at, sizeof(line) - 1, text, false);
+	line[at++] = '\n';
+	return write_now(line, at);
+}
+
+void log_line(int level, const char *fmt, ...)
+{
+	char text[LINE_MAX_BYTES];
+	int saved = errno;
+	va_list ap;
+
+	if (level > max_level)
+		return;
+	if (dropped > 0) {
+		snprintf(text, sizeof(text), "%lu log lines could not be written", dropped);
+		if (put_line(LOG_WARNING, text))
+			dropped = 0;
+	}
+	errno = saved; /* for %m */
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	if (!put_line(level, text))
+		dropped++;
+	errno = saved;
+}
+
+static size_t append_field(char *buf, size_t at, size_t size, const char *name, const char *value)
+{
+	size_t end;
+
+	if (!value)
+		return at;
+	at += snprintf(buf + at, size - at, " %s=\"", name);
+	end = at + FIELD_MAX < size ? at + FIELD_MAX : size;
+	at = append_escaped(buf, at, end - 1, value, true);
+	buf[at++] = '"';
+	buf[at] = '\0';
+	return at;
+}
+
+/* Lets the first DENIALS_A_SECOND of a second pass and reports the rest when the next second
+ * begins. */
+static bool denial_allowed(void)
+{
+	static time_t second;
+	static unsigned count, suppressed;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec != second) {
+		unsigned n = suppressed;
+
+		second = now.tv_sec;
+		count = suppressed = 0;
+		if (n > 0)
+			log_line(LOG_NOTICE, "%u more denials were not logged", n);
+	}
+	if (count >= DENIALS_A_SECOND) {
+		suppressed++;
+		return false;
+	}
+	count++;
+	return true;
+}
+
+void log_denial(const struct log_denial *d)
+{
+	/* Three fields of FIELD_MAX would exceed a line only when all are full: then the end is
+	 * cut. */
+	char text[3 * FIELD_MAX + 256];
+	size_t at = 0;
+	int saved = errno;
+
+	if (LOG_NOTICE <= max_level && denial_allowed()) {
+		at = snprintf(text, sizeof(text), "denied");
+		at = append_field(text, at, sizeof(text), "METHOD", d->method);
+		at += snprintf(text + at, sizeof(text) - at, " REQUESTOR_PID=%d REQUESTOR_UID=%u",
+			(int)d->pid, (unsigned)d->uid);
+		at = append_field(text, at, sizeof(text), "REASON", d->reason);
+		append_field(text, at, sizeof(text), "CGROUP", d->cgroup);
+		log_line(LOG_NOTICE, "%s", text);
+	}
+	errno = saved;
+}

@@ -1,0 +1,711 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <endian.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+#include <fcntl.h>
+
+#include <systemd/sd-id128.h>
+
+#include "transport.h"
+
+#ifndef SO_PASSPIDFD
+#	define SO_PASSPIDFD 76
+#endif
+
+#define AUTH_LINE_MAX 1024
+#define AUTH_BYTES_MAX 16384
+#define AUTH_LINES_MAX 32
+#define HEADER_SIZE 16 /* the fixed part, up to and with the length of the fields' array */
+#define LOOK_SIZE 4096
+#define MESSAGE_MAX 65536
+
+const struct transport_limits transport_limits_default = {
+	.message_max = MESSAGE_MAX,
+	.replies_pause = 8,
+	.replies_max = 64,
+	.dispatch_max = 16,
+	.auth_usec = 5000000,
+	.message_usec = 5000000,
+	.send_buffer = 65536,
+};
+
+struct link {
+	struct link *prev, *next;
+};
+
+/* What all connections share: the socketpair that sd-bus reads from, and the list of those to go on
+ * with in the loop's next turn. There while there are connections. */
+struct hub {
+	unsigned refs;
+	sd_event *event;
+	sd_event_source *source;
+	struct link ready;
+	int feed, food; /* written by us; read by sd-bus, each connection through a duplicate */
+	sd_id128_t id;
+};
+
+enum timer_kind {
+	TIMER_NONE,
+	TIMER_AUTH,
+	TIMER_MESSAGE, /* a message has begun and is not whole */
+	TIMER_STALL,   /* reading is paused because the peer does not read */
+};
+
+struct transport {
+	struct link ready; /* must be first */
+	struct hub *hub;
+	const struct transport_limits *limits;
+	const struct transport_ops *ops;
+	void *userdata;
+	sd_bus *bus;
+	sd_event_source *io, *timer;
+	const char *why; /* it is over, and the owner is about to be told */
+	int fd;		 /* the client's socket */
+	uint16_t auth_bytes;
+	uint8_t auth_lines;
+	uint8_t timer_kind;
+	bool authenticated : 1;
+	bool held : 1;
+	bool want_write : 1;
+	bool overdue : 1;
+	bool dispatched : 1;
+	bool bus_has_fd : 1; /* and closes it */
+};
+
+/* The part of the receive queue's head that was looked at, in `look`. */
+struct window {
+	size_t off, end;
+	bool drained; /* the queue held no more: what comes later comes with a new event */
+};
+
+/* One for all: the loop has one thread, and nothing stays here between two wakes. */
+static unsigned char look[MESSAGE_MAX];
+static struct hub *the_hub;
+
+static void transport_work(struct transport *t);
+static int on_ready(sd_event_source *source, void *userdata);
+
+static void link_init(struct link *l)
+{
+	l->prev = l->next = l;
+}
+
+static void link_remove(struct link *l)
+{
+	l->prev->next = l->next;
+	l->next->prev = l->prev;
+	link_init(l);
+}
+
+static void link_append(struct link *head, struct link *l)
+{
+	l->prev = head->prev;
+	l->next = head;
+	head->prev->next = l;
+	head->prev = l;
+}
+
+static struct hub *hub_unref(struct hub *h)
+{
+	if (!h || --h->refs > 0)
+		return NULL;
+	if (h == the_hub)
+		the_hub = NULL;
+	sd_event_source_disable_unref(h->source);
+	sd_event_unref(h->event);
+	if (h->feed >= 0)
+		close(h->feed);
+	if (h->food >= 0)
+		close(h->food);
+	free(h);
+	return NULL;
+}
+
+static void hub_unrefp(struct hub **h)
+{
+	hub_unref(*h);
+}
+
+static int hub_fill(struct hub *h, sd_event *event)
+{
+	int r, fds[2], size = 4 * MESSAGE_MAX;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return -errno;
+	h->feed = fds[0];
+	h->food = fds[1];
+	/* A whole message must fit, or it could not be fed in one piece. */
+	if (setsockopt(h->feed, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
+		return -errno;
+	r = sd_id128_randomize(&h->id);
+	if (r < 0)
+		return r;
+	h->event = sd_event_ref(event);
+	r = sd_event_add_defer(event, &h->source, on_ready, h);
+	if (r < 0)
+		return r;
+	return sd_event_source_set_enabled(h->source, SD_EVENT_OFF);
+}
+
+static int hub_get(sd_event *event, struct hub **ret)
+{
+	__attribute__((cleanup(hub_unrefp))) struct hub *h = NULL;
+	int r;
+
+	if (the_hub) {
+		if (the_hub->event != event)
+			return -EBUSY;
+		the_hub->refs++;
+		*ret = the_hub;
+		return 0;
+	}
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	h->refs = 1;
+	h->feed = h->food = -EBADF;
+	link_init(&h->ready);
+	r = hub_fill(h, event);
+	if (r < 0)
+		return r;
+	the_hub = *ret = h;
+	h = NULL;
+	return 0;
+}
+
+/* What one connection left there must never be read by another. */
+static void hub_drain(struct hub *h)
+{
+	char buf[LOOK_SIZE];
+
+	while (recv(h->food, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+}
+
+static void transport_enqueue(struct transport *t)
+{
+	if (t->ready.next != &t->ready)
+		return;
+	link_append(&t->hub->ready, &t->ready);
+	(void)sd_event_source_set_enabled(t->hub->source, SD_EVENT_ONESHOT);
+}
+
+static void timer_clear(struct transport *t)
+{
+	t->timer = sd_event_source_disable_unref(t->timer);
+	t->timer_kind = TIMER_NONE;
+}
+
+/* The owner is told from the loop, never from within a call of its own. */
+static void transport_doom(struct transport *t, const char *why)
+{
+	if (t->why)
+		return;
+	t->why = why;
+	timer_clear(t);
+	t->io = sd_event_source_disable_unref(t->io);
+	transport_enqueue(t);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct transport *t = userdata;
+	enum timer_kind kind = t->timer_kind;
+
+	(void)source;
+	(void)usec;
+	timer_clear(t);
+	if (kind == TIMER_AUTH) {
+		transport_doom(t, "authentication took too long");
+	} else if (kind == TIMER_STALL) {
+		transport_doom(t, "the peer does not read its replies");
+	} else {
+		/* The rest may have come while we were busy elsewhere: look before judging. */
+		t->overdue = true;
+		transport_work(t);
+		t->overdue = false;
+	}
+	return 0;
+}
+
+static void timer_set(struct transport *t, enum timer_kind kind, uint64_t usec)
+{
+	uint64_t now;
+	int r;
+
+	if (t->timer_kind == kind)
+		return;
+	timer_clear(t);
+	r = sd_event_now(t->hub->event, CLOCK_MONOTONIC, &now);
+	if (r >= 0)
+		r = sd_event_add_time(
+			t->hub->event, &t->timer, CLOCK_MONOTONIC, now + usec, 0, on_timer, t);
+	if (r < 0) {
+		transport_doom(t, "out of memory");
+		return;
+	}
+	t->timer_kind = kind;
+}
+
+static uint64_t queued(struct transport *t)
+{
+	uint64_t n;
+
+	return sd_bus_get_n_queued_write(t->bus, &n) < 0 ? 0 : n;
+}
+
+/*
+ * Looks at the head of the queue and leaves it there. Without a control buffer the kernel installs
+ * no fd; that there is one shows as MSG_CTRUNC. A peek runs over messages without fds and stops
+ * behind the first that has them (af_unix), so the flag speaks of the last bytes that were
+ * returned.
+ */
+static ssize_t peek(struct transport *t, size_t size, bool *ret_fds)
+{
+	struct iovec iov = {look, size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	do
+		n = recvmsg(t->fd, &msg, MSG_PEEK | MSG_DONTWAIT);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	*ret_fds = msg.msg_flags & MSG_CTRUNC;
+	return n;
+}
+
+/* Takes the bytes that were judged. What is taken may differ from what was peeked (MSG_OOB data is
+ * passed over by one and not the other): the caller looks again before it feeds them. */
+static bool take(struct transport *t, void *data, size_t size)
+{
+	struct iovec iov = {data, size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n = recvmsg(t->fd, &msg, MSG_DONTWAIT);
+
+	return n == (ssize_t)size && !(msg.msg_flags & MSG_CTRUNC);
+}
+
+/* Puts them where sd-bus reads: all or nothing. */
+static bool feed(struct transport *t, const void *data, size_t size)
+{
+	ssize_t n = send(t->hub->feed, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n == (ssize_t)size)
+		return true;
+	hub_drain(t->hub);
+	return false;
+}
+
+/* sd_bus_process() until it has nothing to do. It finds no byte but what was passed on. */
+static int process_all(struct transport *t)
+{
+	int r;
+
+	do
+		r = sd_bus_process(t->bus, NULL);
+	while (r > 0 && sd_bus_is_open(t->bus) > 0);
+	/* Once it is not open, a further call would close our fds behind the event source's back.
+	 */
+	return r < 0 ? r : sd_bus_is_open(t->bus) > 0 ? 0 : -ECONNRESET;
+}
+
+/* One line of SASL, which is at the head of the queue and in `look`. */
+static void auth_line(struct transport *t, size_t size)
+{
+	static const char begin[] = "BEGIN\r\n";
+	bool is_begin = size == sizeof(begin) - 1 && memcmp(look, begin, size) == 0;
+
+	if (t->auth_bytes == 0 && look[0] != '\0') {
+		transport_doom(t, "the first byte is not NUL");
+		return;
+	}
+	t->auth_bytes += size;
+	if (t->auth_bytes > AUTH_BYTES_MAX || ++t->auth_lines > AUTH_LINES_MAX) {
+		transport_doom(t, "authentication is too long");
+		return;
+	}
+	if (!take(t, look, size) || memchr(look, '\n', size) != look + size - 1 ||
+		!feed(t, look, size)) {
+		transport_doom(t, "reading failed");
+		return;
+	}
+	if (process_all(t) < 0) {
+		hub_drain(t->hub);
+		transport_doom(t, "authentication failed");
+	} else if (sd_bus_is_ready(t->bus) > 0) {
+		t->authenticated = true;
+		timer_clear(t);
+	} else if (is_begin) {
+		transport_doom(t, "BEGIN before authentication");
+	}
+}
+
+/* sd-bus reads ahead of BEGIN and then sleeps on a call that came with it; so it is given one line
+ * at a time, and goes on with what follows only when we say so. */
+static void transport_authenticate(struct transport *t)
+{
+	while (!t->why && !t->authenticated) {
+		bool fds = false;
+		ssize_t n = peek(t, AUTH_LINE_MAX, &fds);
+		unsigned char *end;
+
+		if (n == -EAGAIN)
+			return;
+		if (n <= 0) {
+			transport_doom(t, n == 0 ? "closed by the peer" : "reading failed");
+			return;
+		}
+		end = memchr(look, '\n', n);
+		/* Do the fds ride on this line, or on what follows it? */
+		if (end && fds)
+			n = peek(t, end - look + 1, &fds);
+		if (fds)
+			transport_doom(t, "a file descriptor during authentication");
+		else if (end)
+			auth_line(t, end - look + 1);
+		else if (n == AUTH_LINE_MAX || t->auth_bytes + n > AUTH_BYTES_MAX)
+			transport_doom(t, "authentication is too long");
+		else
+			return;
+	}
+}
+
+/* The size of a message from its first 16 bytes (D-Bus specification, "Message Format"); 0: none
+ * that we take. sd-bus computes the same. */
+static size_t frame_size(const unsigned char *p, uint32_t max)
+{
+	uint32_t body, fields;
+	uint64_t size;
+
+	if ((p[0] != 'l' && p[0] != 'B') || p[3] != 1)
+		return 0;
+	memcpy(&body, p + 4, sizeof(body));
+	memcpy(&fields, p + 12, sizeof(fields));
+	body = p[0] == 'l' ? le32toh(body) : be32toh(body);
+	fields = p[0] == 'l' ? le32toh(fields) : be32toh(fields);
+	size = HEADER_SIZE + (((uint64_t)fields + 7) & ~UINT64_C(7)) + body;
+	return size > max ? 0 : size;
+}
+
+static size_t window_frame(struct transport *t, const unsigned char *p)
+{
+	size_t size = frame_size(p, t->limits->message_max);
+
+	if (size == 0)
+		transport_doom(t, "not a message, or one too large");
+	return size;
+}
+
+/* Looks at the queue's head: at a message's `size` bytes, or (0) at what is there. */
+static void window_look(struct transport *t, struct window *w, size_t size)
+{
+	size_t length = size ?: LOOK_SIZE;
+	bool fds = false;
+	ssize_t n;
+
+	*w = (struct window){};
+	n = peek(t, length, &fds);
+	if (n == -EAGAIN) {
+		w->drained = true;
+		return;
+	}
+	if (n <= 0) {
+		transport_doom(t, n == 0 ? "closed by the peer" : "reading failed");
+		return;
+	}
+	if (fds && size == 0 && n >= HEADER_SIZE) {
+		/* They may ride on a later message. Look at just this one. */
+		size = window_frame(t, look);
+		if (size > 0)
+			window_look(t, w, size);
+		return;
+	}
+	if (fds) {
+		transport_doom(t, "a message carries file descriptors");
+		return;
+	}
+	w->end = n;
+	w->drained = (size_t)n < length;
+}
+
+/* The next message's size, when it is whole and without fds, at look + w->off. 0: there is none
+ * now. */
+static size_t window_next(struct transport *t, struct window *w)
+{
+	while (!t->why) {
+		size_t have = w->end - w->off, size = 0;
+
+		if (have >= HEADER_SIZE) {
+			size = window_frame(t, look + w->off);
+			if (size == 0 || size <= have)
+				return size;
+		}
+		if (!w->drained) {
+			window_look(t, w, size);
+			continue;
+		}
+		if (have > 0 && t->overdue)
+			transport_doom(t, "a message took too long");
+		else if (have > 0)
+			timer_set(t, TIMER_MESSAGE, t->limits->message_usec);
+		return 0;
+	}
+	return 0;
+}
+
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	struct transport *t = userdata;
+
+	(void)error;
+	t->dispatched = true;
+	if (t->ops->message(t->userdata, m) < 0)
+		transport_doom(t, "answering failed");
+	/* Whatever it was, sd-bus' own objects and built-in answers do not see it. */
+	return 1;
+}
+
+/* Gives sd-bus one message. It may first write, and then reads in its next call. It silently skips
+ * what it finds malformed, and would go on to the next message if there were one for it to read. */
+static void dispatch_one(struct transport *t, void *data, size_t size)
+{
+	int r;
+
+	if (!take(t, data, size) || frame_size(data, t->limits->message_max) != size ||
+		!feed(t, data, size)) {
+		transport_doom(t, "reading failed");
+		return;
+	}
+	t->overdue = false;
+	timer_clear(t);
+	t->dispatched = false;
+	do
+		r = sd_bus_process(t->bus, NULL);
+	while (r > 0 && !t->dispatched && sd_bus_is_open(t->bus) > 0);
+	if (!t->dispatched)
+		hub_drain(t->hub);
+	if (sd_bus_is_open(t->bus) <= 0)
+		transport_doom(t, "writing failed");
+	else if (!t->dispatched || r < 0)
+		transport_doom(t, "a malformed message");
+}
+
+static void transport_dispatch(struct transport *t)
+{
+	unsigned budget = t->limits->dispatch_max;
+	struct window w = {};
+
+	while (!t->why && !t->held && queued(t) < t->limits->replies_pause) {
+		size_t size = window_next(t, &w);
+
+		if (size == 0)
+			return;
+		if (budget-- == 0) {
+			transport_enqueue(t);
+			return;
+		}
+		dispatch_one(t, look + w.off, size);
+		w.off += size;
+	}
+}
+
+/* Brings event mask and timer in line with the queue of replies. */
+static void transport_settle(struct transport *t)
+{
+	uint64_t n = queued(t);
+
+	if (t->why)
+		return;
+	if (n >= t->limits->replies_max) {
+		transport_doom(t, "too many replies are unread");
+		return;
+	}
+	if (n >= t->limits->replies_pause)
+		timer_set(t, TIMER_STALL, t->limits->message_usec);
+	else if (t->timer_kind == TIMER_STALL)
+		timer_clear(t);
+	if (t->why || t->want_write == (n > 0))
+		return;
+	t->want_write = n > 0;
+	if (sd_event_source_set_io_events(
+		    t->io, EPOLLIN | EPOLLET | (t->want_write ? EPOLLOUT : 0)) < 0)
+		transport_doom(t, "out of memory");
+}
+
+static void transport_work(struct transport *t)
+{
+	if (!t->authenticated)
+		transport_authenticate(t);
+	if (t->authenticated)
+		transport_dispatch(t);
+	transport_settle(t);
+}
+
+static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	struct transport *t = userdata;
+
+	(void)source;
+	(void)fd;
+	if ((revents & EPOLLOUT) && queued(t) > 0) {
+		/* There is room, so the peer does read. */
+		if (t->timer_kind == TIMER_STALL)
+			timer_clear(t);
+		if (process_all(t) < 0)
+			transport_doom(t, "writing failed");
+	}
+	/* Also when only EPOLLOUT came: what arrived during a pause gave its edge then. */
+	transport_work(t);
+	return 0;
+}
+
+static int on_ready(sd_event_source *source, void *userdata)
+{
+	__attribute__((cleanup(hub_unrefp))) struct hub *h = userdata;
+	struct link batch;
+
+	(void)source;
+	h->refs++;
+	/* Those that are queued from here on wait for the next turn, behind other events. */
+	link_init(&batch);
+	link_append(&h->ready, &batch);
+	link_remove(&h->ready);
+	while (batch.next != &batch) {
+		struct transport *t = (struct transport *)batch.next;
+
+		link_remove(&t->ready);
+		if (t->why)
+			t->ops->closed(t->userdata, t->why);
+		else
+			transport_work(t);
+	}
+	return 0;
+}
+
+static void transport_freep(struct transport **t)
+{
+	transport_free(*t);
+}
+
+/* A security label or credentials with each message would also show as MSG_CTRUNC; an inherited
+ * listener may have passed such an option on. */
+static int plain_socket(int fd)
+{
+	static const int options[] = {SO_PASSCRED, SO_PASSSEC, SO_PASSPIDFD};
+	int off = 0;
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (setsockopt(fd, SOL_SOCKET, options[i], &off, sizeof(off)) < 0 &&
+			errno != ENOPROTOOPT)
+			return -errno;
+	return 0;
+}
+
+static int transport_start_bus(struct transport *t)
+{
+	int r, input;
+
+	r = sd_bus_new(&t->bus);
+	if (r < 0)
+		return r;
+	input = fcntl(t->hub->food, F_DUPFD_CLOEXEC, 3);
+	if (input < 0)
+		return -errno;
+	r = sd_bus_set_fd(t->bus, input, t->fd);
+	if (r < 0) {
+		close(input);
+		return r;
+	}
+	t->bus_has_fd = true;
+	r = sd_bus_set_server(t->bus, 1, t->hub->id);
+	if (r >= 0)
+		r = sd_bus_set_anonymous(t->bus, 1);
+	if (r >= 0)
+		r = sd_bus_negotiate_fds(t->bus, 0);
+	if (r >= 0)
+		r = sd_bus_add_filter(t->bus, NULL, on_message, t);
+	if (r >= 0)
+		r = sd_bus_start(t->bus);
+	return r;
+}
+
+int transport_new(sd_event *event, int fd, const struct transport_limits *limits,
+	const struct transport_ops *ops, void *userdata, struct transport **ret)
+{
+	__attribute__((cleanup(transport_freep))) struct transport *t = NULL;
+	int r;
+
+	t = calloc(1, sizeof(*t));
+	if (!t) {
+		close(fd);
+		return -ENOMEM;
+	}
+	link_init(&t->ready);
+	t->fd = fd;
+	t->limits = limits;
+	t->ops = ops;
+	t->userdata = userdata;
+	if (limits->message_max > MESSAGE_MAX)
+		return -EINVAL;
+	r = hub_get(event, &t->hub);
+	if (r < 0)
+		return r;
+	r = plain_socket(fd);
+	if (r < 0)
+		return r;
+	r = transport_start_bus(t);
+	if (r < 0)
+		return r;
+	/* After the start: sd-bus raises it to 8 MiB where it may. */
+	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &limits->send_buffer, sizeof(int)) < 0)
+		return -errno;
+	r = sd_event_add_io(event, &t->io, fd, EPOLLIN | EPOLLET, on_io, t);
+	if (r < 0)
+		return r;
+	timer_set(t, TIMER_AUTH, limits->auth_usec);
+	if (t->why)
+		return -ENOMEM;
+	*ret = t;
+	t = NULL;
+	return 0;
+}
+
+struct transport *transport_free(struct transport *t)
+{
+	if (!t)
+		return NULL;
+	link_remove(&t->ready);
+	timer_clear(t);
+	/* Before the bus closes its fd. */
+	t->io = sd_event_source_disable_unref(t->io);
+	sd_bus_close(t->bus);
+	sd_bus_unref(t->bus);
+	if (!t->bus_has_fd)
+		close(t->fd);
+	hub_unref(t->hub);
+	free(t);
+	return NULL;
+}
+
+void transport_hold(struct transport *t)
+{
+	t->held = true;
+}
+
+void transport_resume(struct transport *t)
+{
+	t->held = false;
+	/* Not at once: we may be within another connection's message, which is in `look`. */
+	transport_enqueue(t);
+}
+
+void transport_flush(struct transport *t)
+{
+	transport_settle(t);
+}
