@@ -11,6 +11,7 @@
 #include <sys/types.h>
 
 #include "../policy/decide.h"
+#include "../policy/path.h"
 
 /* Opens a directory (O_RDONLY | O_DIRECTORY) beneath `dirfd`; "" is `dirfd` itself, anew. */
 int cgroup_open(int dirfd, const char *path);
@@ -33,9 +34,10 @@ ssize_t cgroup_read_small(int dirfd, const char *name, char *buf, size_t size);
 /* One write(2), the way the kernel's parsers want it. */
 int cgroup_write(int dirfd, const char *name, const char *text, size_t len);
 
-/* The entries of a directory, one call of `fn` each until it returns non-zero (which is returned). */
-int cgroup_each(int dirfd, bool directories,
-	int (*fn)(void *userdata, int dirfd, const char *name), void *userdata);
+/* The entries of a directory, one call of `fn` each until it returns non-zero (which is returned).
+ */
+int cgroup_each(int dirfd, bool directories, int (*fn)(void *userdata, int dirfd, const char *name),
+	void *userdata);
 
 /* The pids in a text of one number a line, appended. */
 int pids_append(const char *text, int32_t **pids, size_t *n, size_t max);

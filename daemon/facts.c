@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "facts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cgroupfs.h"
+#include "gather.h"
+#include "inspect.h"
+#include "manager.h"
+#include "peer.h"
+#include "proc.h"
+
+static void target_init(struct target *t, const struct hierarchy *h)
+{
+	t->h = h;
+	t->reason = REASON_OK;
+	t->err = 0;
+	t->rest = t->name = t->missing = "";
+	t->dir_fd = t->parent_fd = t->file_fd = -EBADF;
+	t->place = (struct place){0};
+	t->facts = (struct facts){0};
+	t->throttle = NULL;
+	t->root_id = 0;
+	t->have_root = false;
+	t->existed = false;
+	t->left = NULL;
+}
+
+static enum reason hierarchies_of_list(
+	const struct hierarchies *all, const char *list, const struct hierarchy **ret, unsigned *n)
+{
+	for (const char *at = list;; at++) {
+		size_t len = strcspn(at, ",");
+		const struct hierarchy *h = hierarchy_find(all, at, (unsigned)len);
+		unsigned i = 0;
+
+		if (!h)
+			return REASON_CONTROLLER_UNKNOWN;
+		while (i < *n && ret[i] != h)
+			i++;
+		if (i == *n)
+			ret[(*n)++] = h;
+		at += len;
+		if (*at == '\0')
+			return REASON_OK;
+	}
+}
+
+enum reason facts_hierarchies(struct op *op)
+{
+	const struct hierarchies *all = &op->manager->hierarchies;
+	const struct hierarchy *found[HIERARCHIES_MAX];
+	const char *name = op->request.controller;
+	bool many = op->request.method->flags & METHOD_MANY;
+	enum reason reason = REASON_OK;
+	unsigned n = 0;
+
+	found[0] = hierarchy_find(all, name, (unsigned)strlen(name));
+	if (found[0])
+		n = 1;
+	else if (!many)
+		reason = strchr(name, ',') || strcmp(name, "all") == 0 ? REASON_CONTROLLER_MANY
+								       : REASON_CONTROLLER_UNKNOWN;
+	else if (strcmp(name, "all") == 0)
+		for (; n < all->n; n++)
+			found[n] = &all->list[n];
+	else
+		reason = hierarchies_of_list(all, name, found, &n);
+	if (reason != REASON_OK)
+		return reason;
+
+	op->targets = n == 1 ? &op->first : calloc(n, sizeof(*op->targets));
+	if (!op->targets)
+		return REASON_INTERNAL;
+	op->n_targets = n;
+	for (unsigned i = 0; i < n; i++)
+		target_init(&op->targets[i], found[i]);
+	return REASON_OK;
+}
+
+enum reason gather_path(const struct hierarchy *h, const char *text, size_t len, char *ret)
+{
+	switch (hierarchy_path(h, text, (unsigned)len, ret)) {
+	case 0:
+		return REASON_OK;
+	case -ESTALE:
+		return REASON_REQUESTOR_REMOVED;
+	default:
+		return REASON_REQUESTOR_PLACE;
+	}
+}
+
+enum reason facts_open(struct op *op)
+{
+	int proc_fd = op->peer->identity.proc_fd;
+	enum reason reason = REASON_OK;
+	bool doubtful = false;
+	ssize_t len;
+
+	len = proc_read(proc_fd, "cgroup", gather_text, sizeof(gather_text));
+	if (len < 0)
+		return len == -EFBIG ? REASON_REQUESTOR_PLACE : gather_error((int)len);
+	for (unsigned i = 0; i < op->n_targets; i++) {
+		struct target *t = &op->targets[i];
+
+		t->reason = gather_path(t->h, gather_text, (size_t)len, t->own);
+		/* A v1 path other than "/" proves that the task was not exiting when it was read.
+		 */
+		doubtful |= t->reason == REASON_OK && (t->h->v2 || t->own[1] == '\0');
+	}
+	if (doubtful && proc_exiting(proc_fd) != 0)
+		return REASON_REQUESTOR_GONE;
+	for (unsigned i = 0; i < op->n_targets; i++) {
+		struct target *t = &op->targets[i];
+
+		if (t->reason == REASON_OK)
+			t->reason = place_open(op, t);
+		reason = t->reason;
+	}
+	return op->n_targets == 1 ? reason : REASON_OK;
+}
+
+enum reason facts_gather(struct op *op, struct target *t, unsigned need)
+{
+	int r = gather_subject(op, t, need);
+
+	if (r >= 0 && (need & FACT_SCOPE))
+		r = place_scope(op, t);
+	if (r >= 0 && (need & FACT_PARENT)) {
+		r = cgroup_stat_parent(t->dir_fd, t->h->dev, &t->place.parent);
+		t->place.has_parent = r > 0;
+		t->place.have |= FACT_PARENT;
+	}
+	if (r >= 0 && (need & FACT_VICTIM_NS)) {
+		r = inspect_userns_below(
+			op->manager->inspector, op->victim_pid, op->peer->identity.pid);
+		op->victim.below_userns = r > 0;
+		op->victim.have |= FACT_VICTIM_NS;
+	}
+	if (r >= 0 && (need & FACT_ANCESTOR))
+		r = place_ancestor(t);
+	if (r == -EPIPE)
+		manager_fail(op->manager, r, "the inspector has ended");
+	return r < 0 ? gather_error(r) : REASON_OK;
+}

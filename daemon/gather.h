@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the parts of gathering (requestor.c, place.c, victim.c, facts.c) need of each other. */
+#pragma once
+
+#include "op.h"
+
+/* A line for each hierarchy, each up to PATH_MAX long. */
+#define GATHER_TEXT_MAX ((size_t)128 * 1024)
+/* /proc/PID/cgroup as read last. The loop's thread alone comes here. */
+extern char gather_text[GATHER_TEXT_MAX];
+
+enum reason gather_error(int r);
+
+/* FACT_STATUS, FACT_MAPS, FACT_NS, and with a target FACT_ROOT. */
+int gather_subject(struct op *op, struct target *t, unsigned need);
+int gather_ns(struct op *op, struct target *t);
+/* Settles op->pidns_fd. */
+int gather_pidns(struct op *op);
+
+/* A task's cgroup out of the text of its /proc/PID/cgroup. */
+enum reason gather_path(const struct hierarchy *h, const char *text, size_t len, char *ret);
+
+/* Opens the way from the base of the method to the target. target.own is set. */
+enum reason place_open(struct op *op, struct target *t);
+int place_scope(struct op *op, struct target *t);
+int place_ancestor(struct target *t);

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The manager owns everything: the loop, the hierarchies, the inspector, the listeners, the peers.
+ * Its methods run on the loop's thread alone.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <systemd/sd-event.h>
+
+#include "hierarchy.h"
+#include "identity.h"
+#include "inspect.h"
+#include "listener.h"
+#include "transport.h"
+#include "watch.h"
+#include "workers.h"
+
+#define LISTENERS_MAX 16
+#define DELEGATION_FILES_MAX 16
+
+struct op;
+struct peer;
+
+struct options {
+	const char *sockets[LISTENERS_MAX];
+	unsigned n_sockets;
+	const char *mount, *ignore, *pidfile;
+	unsigned max_depth, max_peers, max_peers_uid;
+	int ready_fd;
+	bool daemonize, sigstop, strict, sandbox;
+	struct transport_limits limits;
+};
+
+struct manager {
+	const struct options *options;
+	sd_event *event;
+	struct hierarchies hierarchies;
+	struct inspector *inspector;
+	struct workers *workers;
+	struct watch *watch;
+	struct listener *listeners[LISTENERS_MAX];
+	unsigned n_listeners;
+	struct peer *peers;
+	unsigned n_peers;
+	struct op *spare_op; /* the last op, kept for the next call */
+	int proc_fd;	     /* /proc */
+	int pidns_fd;	     /* the daemon's own pid namespace */
+	/* v2's delegation files, from /sys/kernel/cgroup/delegate without memory.reclaim; heap */
+	char *delegation[DELEGATION_FILES_MAX];
+	unsigned n_delegation;
+};
+
+/* What the kernel offers is found, and the inspector and the listeners started: after this the
+ * daemon answers as soon as the loop runs. Errors were logged. */
+int manager_new(const struct options *options, struct manager **ret);
+struct manager *manager_free(struct manager *m);
+/* Until SIGTERM or SIGINT, or a fault that only a restart mends. */
+int manager_run(struct manager *m);
+/* An inspector that is gone, memory that is out: ends the loop with `err`. */
+void manager_fail(struct manager *m, int err, const char *what);

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * One call on its way: request -> facts -> verdict -> act -> reply.
+ *
+ * An op owns every fd that was judged and hands these same fds to the act, which may run on a
+ * worker thread. An act therefore touches its op and nothing else: not the manager, the peer or the
+ * bus.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <systemd/sd-bus.h>
+
+#include "../dbus/method.h"
+#include "../policy/decide.h"
+#include "../policy/path.h"
+#include "hierarchy.h"
+#include "identity.h"
+#include "workers.h"
+
+struct manager;
+struct peer;
+
+/* One hierarchy of a call. */
+struct target {
+	const struct hierarchy *h;
+	enum reason reason; /* why it is left out, or OK */
+	int err;	    /* the errno behind REASON_KERNEL, positive; 0: none */
+
+	/* Paths as the daemon's namespace shows them. `base` is the requestor's cgroup without a
+	 * leaf (init.scope, .cgm_leaf) that only stands for its parent. */
+	char own[PATH_TEXT_MAX + 1];
+	size_t base_len;
+	size_t scope_len; /* FACT_SCOPE: own[:scope_len] is the scope's root */
+	const char *rest; /* the path below `start_len`, into op->path.text */
+	size_t start_len; /* the walk began at own[:start_len] */
+	char victim_path[PATH_TEXT_MAX + 1];
+
+	int dir_fd;	     /* the deepest cgroup of the path that exists */
+	int parent_fd;	     /* its parent, where the walk passed it */
+	int file_fd;	     /* the key's file, where it is read */
+	const char *name;    /* the last component of rest, "" if there is none */
+	const char *missing; /* the part of rest that does not exist, "" */
+
+	struct node way[PATH_COMPONENTS_MAX + 1];
+	struct place place;
+	struct node file;
+	struct facts facts;
+	char *throttle; /* KEY_THROTTLE: the ancestors' lines */
+
+	/* results */
+	uint64_t root_id; /* FACT_ROOT: the root of the requestor's cgroup namespace here, or 0 */
+	bool have_root;
+	bool existed;
+	char **left; /* PRUNE: paths that were busy, NULL-terminated */
+};
+
+struct op {
+	struct manager *manager;
+	struct peer *peer; /* NULL: the client has gone meanwhile; act on, answer nobody */
+	sd_bus_message *message;
+	struct request request;
+	struct question question;
+	struct path path;
+	struct subject subject;
+	char uid_text[12], gid_text[12];
+
+	struct victim victim;
+	pid_t victim_pid; /* as the daemon sees it */
+	int victim_pidfd, victim_proc_fd;
+	int pidns_fd; /* the requestor's pid namespace for translating; borrowed */
+
+	unsigned n_targets;
+	struct target *targets; /* &first, or a heap array */
+	struct target first;
+
+	struct reply reply;
+	struct job job; /* in a worker's queue */
+};
+
+struct op *op_new(struct manager *manager, struct peer *peer);
+struct op *op_free(struct op *op);
+
+/* Fails the whole call. Returns the reason. */
+enum reason op_fail(struct op *op, enum reason reason);
+/* Fails one hierarchy by a negative errno of the kernel. */
+void target_fail(struct target *t, int err);
+
+/* The path of the target in its hierarchy. `buf` holds PATH_TEXT_MAX + 1. False: it would not fit.
+ */
+bool target_path(const struct target *t, char *buf);

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* One client: who it is, its connection, and the one call of it that is under way. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "identity.h"
+#include "op.h"
+#include "transport.h"
+
+struct manager;
+
+struct peer {
+	struct manager *manager;
+	struct peer *next, **link;
+	struct identity identity;
+	struct transport *transport;
+	struct op *op;	  /* on a worker; the connection is held meanwhile */
+	bool pidns_known; /* identity.pidns_fd is settled: -EBADF then means the daemon's own */
+};
+
+/* Takes `fd`. Who is over a quota, or already gone, is closed and logged. */
+void peer_accept(struct manager *manager, int fd);
+struct peer *peer_free(struct peer *peer);
+
+/* The answer of an op that was on a worker (or not). Frees the op. */
+void peer_answer(struct op *op);

@@ -1,0 +1,107 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <string.h>
+
+#include "facts.h"
+#include "gather.h"
+#include "inspect.h"
+#include "manager.h"
+#include "peer.h"
+#include "proc.h"
+
+char gather_text[GATHER_TEXT_MAX];
+
+enum reason gather_error(int r)
+{
+	switch (r) {
+	case -ESRCH:
+		return REASON_REQUESTOR_GONE;
+	case -ENOENT: /* an ancestor of its cgroup, so the cgroup too */
+		return REASON_REQUESTOR_REMOVED;
+	default:
+		return REASON_INTERNAL;
+	}
+}
+
+/* See facts.h for the order: always before the rest. */
+static int status_gather(struct op *op)
+{
+	static struct proc_status status;
+	struct subject *s = &op->subject;
+	int r;
+
+	if (s->have & FACT_STATUS)
+		return 0;
+	r = proc_status_read(op->peer->identity.proc_fd, &status);
+	if (r < 0)
+		return r;
+	s->caps = status.caps;
+	s->n_groups = status.n_groups;
+	s->groups_cut = status.groups_cut;
+	memcpy(s->groups, status.groups, status.n_groups * sizeof(status.groups[0]));
+	s->have |= FACT_STATUS;
+	return 0;
+}
+
+static int maps_gather(struct op *op)
+{
+	int proc_fd = op->peer->identity.proc_fd, r;
+	struct subject *s = &op->subject;
+
+	r = status_gather(op);
+	if (r >= 0)
+		r = proc_idmap_read(proc_fd, "uid_map", &s->uid_map);
+	if (r >= 0)
+		r = proc_idmap_read(proc_fd, "gid_map", &s->gid_map);
+	if (r >= 0)
+		s->have |= FACT_MAPS;
+	return r;
+}
+
+int gather_ns(struct op *op, struct target *t)
+{
+	struct requestor_ns ns;
+	int r = status_gather(op);
+
+	if (r >= 0)
+		r = inspect_requestor(
+			op->manager->inspector, op->peer->identity.pid, t ? t->h : NULL, &ns);
+	if (r == -EPIPE)
+		manager_fail(op->manager, r, "the inspector has ended");
+	if (r < 0)
+		return r;
+	op->subject.own_userns = ns.own_userns;
+	op->subject.own_pidns = ns.own_pidns;
+	op->subject.own_cgroupns = ns.own_cgroupns;
+	op->subject.have |= FACT_NS;
+	if (t) {
+		t->root_id = ns.root_id;
+		t->have_root = true;
+	}
+	return 0;
+}
+
+int gather_subject(struct op *op, struct target *t, unsigned need)
+{
+	int r = 0;
+
+	if (need & FACT_STATUS)
+		r = status_gather(op);
+	if (r >= 0 && (need & FACT_MAPS))
+		r = maps_gather(op);
+	if (r >= 0 && ((need & FACT_ROOT) || ((need & FACT_NS) && !(op->subject.have & FACT_NS))))
+		r = gather_ns(op, t);
+	return r;
+}
+
+enum reason facts_requestor_still(const struct op *op)
+{
+	switch (identity_check(&op->peer->identity)) {
+	case 0:
+		return REASON_OK;
+	case -EPERM:
+		return REASON_REQUESTOR_CHANGED;
+	default:
+		return REASON_REQUESTOR_GONE;
+	}
+}
