@@ -1,15 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The inspector: one small child process that keeps CAP_SYS_PTRACE, CAP_SYS_ADMIN and
- * CAP_DAC_READ_SEARCH, which the core gives up. It opens and compares namespaces, mounts a hierarchy
- * inside a cgroup namespace to learn that namespace's root, and reads and writes trusted.* attributes. It
- * answers a fixed list of questions of fixed size and parses no client's bytes.
+ * CAP_DAC_READ_SEARCH, which the core gives up. It opens and compares namespaces, mounts a
+ * hierarchy inside a cgroup namespace to learn that namespace's root, and reads and writes
+ * trusted.* attributes. It answers a fixed list of questions of fixed size and parses no client's
+ * bytes.
  *
  * A process is named by its host pid. The caller holds a pidfd of it and polls it after the answer:
  * still alive means that the number could not have gone to another in between.
  *
- * Calls are synchronous and take tens of microseconds; -ETIMEDOUT after 5 s. -ESRCH: the process is gone
- * or never had that namespace. -EPIPE: the inspector is gone; the daemon then ends, and loses nothing.
+ * Calls are synchronous and take tens of microseconds; -ETIMEDOUT after 5 s. -ESRCH: the process is
+ * gone or never had that namespace. -EPIPE: the inspector is gone; the daemon then ends, and loses
+ * nothing.
  */
 #pragma once
 
@@ -29,12 +31,13 @@ enum mark {
 
 struct requestor_ns {
 	bool own_userns, own_pidns, own_cgroupns; /* the same as the daemon's */
-	uint64_t root_id; /* st_ino of the cgroup namespace's root in the hierarchy asked for; 0: the
-	                     namespace is the daemon's own, or no hierarchy was asked for, or the
-	                     namespace's root cannot be mounted (-> no scope from it) */
+	uint64_t root_id; /* st_ino of the cgroup namespace's root in the hierarchy asked for; 0:
+			     the namespace is the daemon's own, or no hierarchy was asked for, or
+			     the namespace's root cannot be mounted (-> no scope from it) */
 };
 
-/* Forks the child. Call before there are threads, event loop or clients; the hierarchies are copied. */
+/* Forks the child. Call before there are threads, event loop or clients; the hierarchies are
+ * copied. */
 int inspector_start(const struct hierarchies *hierarchies, struct inspector **ret);
 struct inspector *inspector_free(struct inspector *i); /* ends the child; returns NULL */
 pid_t inspector_pid(const struct inspector *i);
@@ -49,8 +52,8 @@ int inspect_userns_below(struct inspector *i, pid_t victim, pid_t requestor);
 /* An fd of the process' pid namespace; the caller closes it. A process never changes its own. */
 int inspect_pidns(struct inspector *i, pid_t pid);
 
-/* By an fd of the cgroup's directory (not O_PATH). The value is the cgroup's id, so that a mark that was
- * copied elsewhere does not count. inspect_mark_get: 1 set and valid, 0 not. */
+/* By an fd of the cgroup's directory (not O_PATH). The value is the cgroup's id, so that a mark
+ * that was copied elsewhere does not count. inspect_mark_get: 1 set and valid, 0 not. */
 int inspect_mark_set(struct inspector *i, int dirfd, enum mark mark);
 int inspect_mark_clear(struct inspector *i, int dirfd, enum mark mark);
 int inspect_mark_get(struct inspector *i, int dirfd, enum mark mark);

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * What the core and the inspector say to each other over a SOCK_SEQPACKET pair: one request, one
+ * reply, each of fixed size and with at most one fd. Both ends are the same program, so there are
+ * no versions. A reply that comes after its caller gave up is known by its number and thrown away.
+ */
+#pragma once
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "hierarchy.h"
+
+enum inspect_op {
+	INSPECT_REQUESTOR, /* pid, number: a hierarchy's index or INSPECT_NO_HIERARCHY */
+	INSPECT_USERNS,	   /* pid: the victim, other: the requestor */
+	INSPECT_PIDNS,	   /* pid; the reply carries the fd */
+	INSPECT_MARK_SET,  /* number: enum mark; the request carries the directory's fd */
+	INSPECT_MARK_CLEAR,
+	INSPECT_MARK_GET,
+	INSPECT_MAX,
+};
+
+#define INSPECT_NO_HIERARCHY UINT32_MAX
+
+struct inspect_request {
+	uint32_t seq;
+	uint32_t op;
+	int32_t pid, other;
+	uint32_t number;
+};
+
+struct inspect_reply {
+	uint32_t seq;
+	int32_t result; /* >= 0 or a negative errno */
+	uint64_t root_id;
+	uint32_t own_userns, own_pidns, own_cgroupns;
+	uint32_t zero; /* no bytes of the stack travel */
+};
+
+/* `fd` < 0: none. The fd stays the caller's. */
+int wire_send(int sock, const void *data, size_t size, int fd);
+
+/*
+ * Receives one packet of exactly `size` bytes; the fd in it, or -EBADF, goes to *ret_fd. -EPIPE:
+ * the other end is gone. -EPROTO: another size, or an fd that did not arrive. -EAGAIN: the socket's
+ * time-out.
+ */
+int wire_recv(int sock, void *data, size_t size, int *ret_fd);
+
+/* The child: takes `sock`, answers until the other end closes. */
+_Noreturn void inspect_child_run(int sock, pid_t parent, const struct hierarchies *hierarchies);

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The core's end of the inspector. */
+#include "inspect.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "inspect-wire.h"
+
+#define TIMEOUT_SEC 5
+
+struct inspector {
+	int sock;
+	int pidfd;
+	pid_t pid;
+	uint32_t seq;
+};
+
+int wire_send(int sock, const void *data, size_t size, int fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t n;
+
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		msg.msg_control = control.space;
+		msg.msg_controllen = sizeof(control.space);
+		c = CMSG_FIRSTHDR(&msg);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(int));
+	}
+	do
+		n = sendmsg(sock, &msg, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == ECONNRESET ? -EPIPE : -errno;
+	return 0;
+}
+
+int wire_recv(int sock, void *data, size_t size, int *ret_fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct iovec iov = {.iov_base = data, .iov_len = size};
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
+		.msg_controllen = sizeof(control.space),
+	};
+	_cleanup_close_ int fd = -EBADF;
+	ssize_t n;
+
+	do
+		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return errno == ECONNRESET ? -EPIPE : -errno;
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+			c->cmsg_len == CMSG_LEN(sizeof(int)))
+			memcpy(&fd, CMSG_DATA(c), sizeof(int));
+	if (n == 0)
+		return -EPIPE;
+	if ((size_t)n != size || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return -EPROTO;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
+}
+
+/* Asks and waits. `ret_fd` may be NULL where the answer has none. */
+static int ask(struct inspector *i, struct inspect_request *request, int fd,
+	struct inspect_reply *ret, int *ret_fd)
+{
+	struct inspect_reply reply;
+	int r;
+
+	request->seq = ++i->seq;
+	r = wire_send(i->sock, request, sizeof(*request), fd);
+	if (r < 0)
+		return r == -EAGAIN ? -ETIMEDOUT : r;
+	for (;;) {
+		_cleanup_close_ int got = -EBADF;
+
+		r = wire_recv(i->sock, &reply, sizeof(reply), &got);
+		if (r < 0)
+			return r == -EAGAIN ? -ETIMEDOUT : r;
+		if (reply.seq != request->seq)
+			continue; /* to somebody who gave up */
+		if (reply.result < 0)
+			return reply.result;
+		if (ret_fd) {
+			if (got < 0)
+				return -EPROTO;
+			*ret_fd = TAKE_FD(got);
+		}
+		*ret = reply;
+		return reply.result;
+	}
+}
+
+int inspector_start(const struct hierarchies *hierarchies, struct inspector **ret)
+{
+	const struct timeval timeout = {.tv_sec = TIMEOUT_SEC};
+	_cleanup_free_ struct inspector *i = calloc(1, sizeof(*i));
+	_cleanup_close_ int ours = -EBADF;
+	_cleanup_close_ int theirs = -EBADF;
+	pid_t parent = getpid();
+	int pair[2];
+
+	if (!i)
+		return -ENOMEM;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	ours = pair[0];
+	theirs = pair[1];
+	if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+		setsockopt(ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		return -errno;
+	i->pid = fork();
+	if (i->pid < 0)
+		return -errno;
+	if (i->pid == 0)
+		inspect_child_run(theirs, parent, hierarchies);
+	i->sock = TAKE_FD(ours);
+	/* Not reaped yet, so the number is still the child's. Failing that it is ended by its
+	 * socket. */
+	i->pidfd = pidfd_open(i->pid, 0);
+	*ret = TAKE_PTR(i);
+	return 0;
+}
+
+struct inspector *inspector_free(struct inspector *i)
+{
+	if (!i)
+		return NULL;
+	close_fd(&i->sock);
+	if (i->pidfd >= 0) {
+		/* It keeps nothing that could be lost, and might hang in a question. */
+		pidfd_send_signal(i->pidfd, SIGKILL, NULL, 0);
+		while (waitid(P_PIDFD, (id_t)i->pidfd, NULL, WEXITED) < 0 && errno == EINTR)
+			;
+		close_fd(&i->pidfd);
+	}
+	free(i);
+	return NULL;
+}
+
+pid_t inspector_pid(const struct inspector *i)
+{
+	return i->pid;
+}
+
+int inspect_requestor(
+	struct inspector *i, pid_t pid, const struct hierarchy *h, struct requestor_ns *ret)
+{
+	struct inspect_request request = {
+		.op = INSPECT_REQUESTOR,
+		.pid = pid,
+		.number = h ? h->index : INSPECT_NO_HIERARCHY,
+	};
+	struct inspect_reply reply;
+	int r = ask(i, &request, -EBADF, &reply, NULL);
+
+	if (r < 0)
+		return r;
+	*ret = (struct requestor_ns){
+		.own_userns = reply.own_userns,
+		.own_pidns = reply.own_pidns,
+		.own_cgroupns = reply.own_cgroupns,
+		.root_id = reply.root_id,
+	};
+	return 0;
+}
+
+int inspect_userns_below(struct inspector *i, pid_t victim, pid_t requestor)
+{
+	struct inspect_request request = {.op = INSPECT_USERNS, .pid = victim, .other = requestor};
+	struct inspect_reply reply;
+
+	return ask(i, &request, -EBADF, &reply, NULL);
+}
+
+int inspect_pidns(struct inspector *i, pid_t pid)
+{
+	struct inspect_request request = {.op = INSPECT_PIDNS, .pid = pid};
+	struct inspect_reply reply;
+	int fd, r = ask(i, &request, -EBADF, &reply, &fd);
+
+	return r < 0 ? r : fd;
+}
+
+static int ask_mark(struct inspector *i, enum inspect_op op, int dirfd, enum mark mark)
+{
+	struct inspect_request request = {.op = op, .number = mark};
+	struct inspect_reply reply;
+
+	return dirfd < 0 ? -EBADF : ask(i, &request, dirfd, &reply, NULL);
+}
+
+int inspect_mark_set(struct inspector *i, int dirfd, enum mark mark)
+{
+	return ask_mark(i, INSPECT_MARK_SET, dirfd, mark);
+}
+
+int inspect_mark_clear(struct inspector *i, int dirfd, enum mark mark)
+{
+	return ask_mark(i, INSPECT_MARK_CLEAR, dirfd, mark);
+}
+
+int inspect_mark_get(struct inspector *i, int dirfd, enum mark mark)
+{
+	return ask_mark(i, INSPECT_MARK_GET, dirfd, mark);
+}
