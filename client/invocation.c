@@ -129,11 +129,13 @@ static bool text_is_utf8(const char *text)
 	return true;
 }
 
-/* "[CGROUP]" in a usage line is CGROUP in a sentence. */
+/* "[CGROUP]" in a usage line is CGROUP in a sentence; "[0|1]" has no name but the method's. */
 static const char *arg_label(const struct arg *arg, char *buf, size_t size)
 {
 	size_t len = strlen(arg->shown);
 
+	if (arg->kind == TAKES_FLAG)
+		return arg->name;
 	if (arg->shown[0] != '[')
 		return arg->shown;
 	snprintf(buf, size, "%.*s", (int)len - 2, arg->shown + 1);

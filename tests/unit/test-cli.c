@@ -1,0 +1,525 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Command lines of cgm: the call that they make, or what is said against them. */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../../client/address.h"
+#include "../../client/invocation.h"
+#include "../../client/print.h"
+
+#define WORDS_MAX 12
+#define LINE(...)                        \
+	{                                \
+		"cgm", __VA_ARGS__, NULL \
+	}
+
+static int parse(
+	const char *const *words, const char *environment, struct invocation *inv, char **error)
+{
+	int n = 0;
+
+	while (words[n])
+		n++;
+	*error = NULL;
+	return invocation_parse(n, (char *const *)words, environment, inv, error);
+}
+
+/* "Method s:text i:7", or "api_version". */
+static char *call_text(const struct invocation *inv)
+{
+	const struct verb *verb = inv->verb;
+	char *text = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(out);
+	if (verb->method == METHOD_MAX) {
+		fputs("api_version", out);
+	} else {
+		const struct method *method = &methods[verb->method];
+
+		fputs(method->name, out);
+		for (size_t i = 0; method->in[i]; i++) {
+			if (method->in[i] == 's')
+				fprintf(out, " s:%s", inv->values[i].text);
+			else
+				fprintf(out, " i:%d", inv->values[i].number);
+		}
+	}
+	fclose(out);
+	return text;
+}
+
+static void test_calls(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		const char *call;
+	} rows[] = {
+		{LINE("ping"), "Ping i:0"},
+		{LINE("apiversion"), "api_version"},
+		{LINE("listcontrollers"), "ListControllers"},
+		{LINE("create", "memory", "a/b"), "Create s:memory s:a/b"},
+		{LINE("create", "memory", ""), "Create s:memory s:"},
+		{LINE("create", "--", "memory", "-h"), "Create s:memory s:-h"},
+		{LINE("create", "memory", "--help"), "Create s:memory s:--help"},
+		{LINE("create", "memory", "--"), "Create s:memory s:--"},
+		{LINE("create", "memory", "caf\xc3\xa9"), "Create s:memory s:caf\xc3\xa9"},
+		{LINE("--", "create", "a", "b"), "Create s:a s:b"},
+		{LINE("remove", "memory", "a"), "Remove s:memory s:a i:1"},
+		{LINE("remove", "memory", "a", "0"), "Remove s:memory s:a i:0"},
+		{LINE("remove", "memory", "a", "1"), "Remove s:memory s:a i:1"},
+		{LINE("chown", "memory", "a", "0", "0"), "Chown s:memory s:a i:0 i:0"},
+		{LINE("chown", "all", "a", "-1", "1000"), "Chown s:all s:a i:-1 i:1000"},
+		{LINE("chown", "all", "a", "4294967294", "2147483648"),
+			"Chown s:all s:a i:-2 i:-2147483648"},
+		{LINE("chmod", "memory", "a", "755"), "Chmod s:memory s:a s: i:493"},
+		{LINE("chmod", "memory", "a", "07777"), "Chmod s:memory s:a s: i:4095"},
+		{LINE("chmodfile", "memory", "a", "tasks", "0"), "Chmod s:memory s:a s:tasks i:0"},
+		{LINE("movepid", "memory", "a", "1"), "MovePid s:memory s:a i:1"},
+		{LINE("movepid", "memory", "a", "010"), "MovePid s:memory s:a i:10"},
+		{LINE("movepidabs", "memory", "/", "2147483647"),
+			"MovePidAbs s:memory s:/ i:2147483647"},
+		{LINE("getpidcgroup", "memory", "7"), "GetPidCgroup s:memory i:7"},
+		{LINE("getpidcgroupabs", "memory", "7"), "GetPidCgroupAbs s:memory i:7"},
+		{LINE("getvalue", "memory", "a", "k"), "GetValue s:memory s:a s:k"},
+		{LINE("setvalue", "memory", "a", "k", "-1"), "SetValue s:memory s:a s:k s:-1"},
+		{LINE("setvalue", "memory", "a", "k", ""), "SetValue s:memory s:a s:k s:"},
+		{LINE("gettasks", "memory"), "GetTasks s:memory s:"},
+		{LINE("gettasks", "memory", "a"), "GetTasks s:memory s:a"},
+		{LINE("gettasksrecursive", "memory"), "GetTasksRecursive s:memory s:"},
+		{LINE("gettasksrecursive", "memory", "a"), "GetTasksRecursive s:memory s:a"},
+		{LINE("listchildren", "memory"), "ListChildren s:memory s:"},
+		{LINE("listchildren", "memory", "a"), "ListChildren s:memory s:a"},
+		{LINE("removeonempty", "memory", "a"), "RemoveOnEmpty s:memory s:a"},
+		{LINE("prune", "memory"), "Prune s:memory s:"},
+		{LINE("prune", "memory", "a"), "Prune s:memory s:a"},
+		{LINE("listkeys", "memory"), "ListKeys s:memory s:"},
+		{LINE("listkeys", "memory", "a"), "ListKeys s:memory s:a"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct invocation inv;
+		char *error, *text;
+
+		assert_int_equal(parse(rows[i].words, NULL, &inv, &error), 0);
+		assert_null(error);
+		assert_int_equal(inv.wish, WISH_CALL);
+		assert_int_equal(inv.timeout, TIMEOUT_DEFAULT);
+		assert_null(inv.address);
+		text = call_text(&inv);
+		assert_string_equal(text, rows[i].call);
+		free(text);
+		invocation_done(&inv);
+	}
+}
+
+#define PID_MUST "a process id: a decimal number from 1 to 2147483647"
+#define ID_MUST "a decimal number from 0 to 4294967294, or -1 to leave it as it is"
+#define ADDRESS_MUST \
+	" must be an absolute path or a D-Bus address like unix:path=/run/cgmd/socket, not "
+#define TIMEOUT_MUST "--timeout must be a decimal number of seconds from 1 to 86400, not "
+#define FLAG_MUST "0 or 1 (the default)"
+
+static void test_errors(void **state)
+{
+	static char long_text[TEXT_ARG_MAX + 2], long_path[109] = "/";
+	const struct {
+		const char *words[WORDS_MAX];
+		const char *error; /* its first line */
+	} rows[] = {
+		{{"cgm", NULL}, "a verb is missing"},
+		{LINE("--"), "a verb is missing"},
+		{LINE("frobnicate"), "unknown verb \"frobnicate\"; see `cgm --help`"},
+		{LINE("Create", "a", "b"), "unknown verb \"Create\"; see `cgm --help`"},
+		{LINE("creat", "a", "b"), "unknown verb \"creat\"; see `cgm --help`"},
+		{LINE(""), "unknown verb \"\"; see `cgm --help`"},
+		{LINE("help", "x"), "unknown verb \"x\"; see `cgm --help`"},
+		{LINE("--frob", "ping"), "unknown option \"--frob\"; see `cgm --help`"},
+		{LINE("-x", "ping"), "unknown option \"-x\"; see `cgm --help`"},
+		{LINE("--help=x"), "unknown option \"--help=x\"; see `cgm --help`"},
+		{LINE("--addresses", "/a", "ping"),
+			"unknown option \"--addresses\"; see `cgm --help`"},
+		{LINE("--address"), "--address wants a value; see `cgm --help`"},
+		{LINE("--timeout"), "--timeout wants a value; see `cgm --help`"},
+		{LINE("--timeout", "0", "ping"), TIMEOUT_MUST "\"0\""},
+		{LINE("--timeout", "1.5", "ping"), TIMEOUT_MUST "\"1.5\""},
+		{LINE("--timeout=", "ping"), TIMEOUT_MUST "\"\""},
+		{LINE("--timeout", "-1", "ping"), TIMEOUT_MUST "\"-1\""},
+		{LINE("--timeout", "86401", "ping"), TIMEOUT_MUST "\"86401\""},
+		{LINE("--address", "", "ping"), "--address" ADDRESS_MUST "\"\""},
+		{LINE("--address", "run/x", "ping"), "--address" ADDRESS_MUST "\"run/x\""},
+		{LINE("--address", "unix:", "ping"), "--address" ADDRESS_MUST "\"unix:\""},
+		{LINE("--address", "tcp:host=a,port=1", "ping"),
+			"--address" ADDRESS_MUST "\"tcp:host=a,port=1\""},
+		{LINE("--address", long_path, "ping"),
+			"--address: a socket's path has at most 107 bytes"},
+		{LINE("ping", "1"), "ping: \"1\" is one argument too many"},
+		{LINE("ping", "--address", "/a"),
+			"ping: \"--address\" is one argument too many; options come before the "
+			"verb"},
+		{LINE("create"), "create: CONTROLLER is missing"},
+		{LINE("create", "--"), "create: CONTROLLER is missing"},
+		{LINE("create", "memory"), "create: CGROUP is missing"},
+		{LINE("create", "memory", "a", "b"), "create: \"b\" is one argument too many"},
+		{LINE("create", "memory", "\xff"), "create: CGROUP must be UTF-8"},
+		{LINE("create", "memory", "\xc0\xaf"), "create: CGROUP must be UTF-8"},
+		{LINE("create", "memory", "\xed\xa0\x80"), "create: CGROUP must be UTF-8"},
+		{LINE("create", "memory", "\xf4\x90\x80\x80"), "create: CGROUP must be UTF-8"},
+		{LINE("create", "memory", "\xe2\x82"), "create: CGROUP must be UTF-8"},
+		{LINE("create", long_text, "a"),
+			"create: CONTROLLER must be at most 8192 bytes long"},
+		{LINE("gettasks", "memory", "\xff"), "gettasks: CGROUP must be UTF-8"},
+		{LINE("gettasks"), "gettasks: CONTROLLER is missing"},
+		{LINE("getvalue", "memory", "a"), "getvalue: KEY is missing"},
+		{LINE("setvalue", "memory", "a", "k"), "setvalue: VALUE is missing"},
+		{LINE("remove", "memory", "a", "2"),
+			"remove: recursive must be " FLAG_MUST ", not \"2\""},
+		{LINE("remove", "memory", "a", "01"),
+			"remove: recursive must be " FLAG_MUST ", not \"01\""},
+		{LINE("remove", "memory", "a", ""),
+			"remove: recursive must be " FLAG_MUST ", not \"\""},
+		{LINE("chown", "memory", "q", "x", "y"),
+			"chown: UID must be a user id: " ID_MUST ", not \"x\""},
+		{LINE("chown", "memory", "q", "0", "y"),
+			"chown: GID must be a group id: " ID_MUST ", not \"y\""},
+		{LINE("chown", "memory", "q", "0"), "chown: GID is missing"},
+		{LINE("chmod", "memory", "a", "8"),
+			"chmod: MODE must be an octal number from 0 to 7777, not \"8\""},
+		{LINE("chmod", "memory", "a", "rwx"),
+			"chmod: MODE must be an octal number from 0 to 7777, not \"rwx\""},
+		{LINE("chmodfile", "memory", "a", "tasks"), "chmodfile: MODE is missing"},
+		{LINE("movepid", "memory", "a", "12x"),
+			"movepid: PID must be " PID_MUST ", not \"12x\""},
+		{LINE("movepidabs", "memory", "a", "0"),
+			"movepidabs: PID must be " PID_MUST ", not \"0\""},
+		{LINE("getpidcgroup", "memory", "-1"),
+			"getpidcgroup: PID must be " PID_MUST ", not \"-1\""},
+		{LINE("getpidcgroupabs", "memory", ""),
+			"getpidcgroupabs: PID must be " PID_MUST ", not \"\""},
+	};
+
+	memset(long_text, 'a', sizeof(long_text) - 1);
+	memset(long_path + 1, 'a', sizeof(long_path) - 2);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct invocation inv;
+		char *error;
+
+		assert_int_equal(parse(rows[i].words, NULL, &inv, &error), -EINVAL);
+		assert_non_null(error);
+		error[strcspn(error, "\n")] = '\0';
+		assert_string_equal(error, rows[i].error);
+		free(error);
+	}
+}
+
+/* Too few arguments for any verb that takes one, too many for the others. */
+static void test_usage_lines(void **state)
+{
+	static const struct {
+		const char *name, *usage;
+	} rows[] = {
+		{"ping", "ping"},
+		{"apiversion", "apiversion"},
+		{"listcontrollers", "listcontrollers"},
+		{"create", "create CONTROLLER CGROUP"},
+		{"remove", "remove CONTROLLER CGROUP [0|1]"},
+		{"chown", "chown CONTROLLER CGROUP UID GID"},
+		{"chmod", "chmod CONTROLLER CGROUP MODE"},
+		{"chmodfile", "chmodfile CONTROLLER CGROUP FILE MODE"},
+		{"movepid", "movepid CONTROLLER CGROUP PID"},
+		{"movepidabs", "movepidabs CONTROLLER CGROUP PID"},
+		{"getpidcgroup", "getpidcgroup CONTROLLER PID"},
+		{"getpidcgroupabs", "getpidcgroupabs CONTROLLER PID"},
+		{"getvalue", "getvalue CONTROLLER CGROUP KEY"},
+		{"setvalue", "setvalue CONTROLLER CGROUP KEY VALUE"},
+		{"gettasks", "gettasks CONTROLLER [CGROUP]"},
+		{"gettasksrecursive", "gettasksrecursive CONTROLLER [CGROUP]"},
+		{"listchildren", "listchildren CONTROLLER [CGROUP]"},
+		{"removeonempty", "removeonempty CONTROLLER CGROUP"},
+		{"prune", "prune CONTROLLER [CGROUP]"},
+		{"listkeys", "listkeys CONTROLLER [CGROUP]"},
+	};
+
+	assert_int_equal(n_verbs, sizeof(rows) / sizeof(rows[0]));
+	for (size_t i = 0; i < n_verbs; i++) {
+		const char *name = rows[i].name;
+		char *error, *line;
+		const char *bare[] = {"cgm", name, NULL}, *more[] = {"cgm", name, "x", NULL};
+		struct invocation inv;
+		int r;
+
+		assert_string_equal(verbs[i].name, name);
+		r = parse(strchr(rows[i].usage, ' ') ? bare : more, NULL, &inv, &error);
+		assert_int_equal(r, -EINVAL);
+		line = strchr(error, '\n');
+		assert_non_null(line);
+		assert_memory_equal(line, "\nusage: cgm ", strlen("\nusage: cgm "));
+		assert_string_equal(line + strlen("\nusage: cgm "), rows[i].usage);
+		free(error);
+	}
+}
+
+static void test_numbers(void **state)
+{
+	static const struct {
+		enum arg_kind kind;
+		const char *text;
+		int r;
+		int32_t number;
+	} rows[] = {
+		{TAKES_PID, "1", 0, 1},
+		{TAKES_PID, "0001", 0, 1},
+		{TAKES_PID, "2147483647", 0, INT32_MAX},
+		{TAKES_PID, "2147483648", -EINVAL},
+		{TAKES_PID, "0", -EINVAL},
+		{TAKES_PID, "-1", -EINVAL},
+		{TAKES_PID, "+1", -EINVAL},
+		{TAKES_PID, " 1", -EINVAL},
+		{TAKES_PID, "1 ", -EINVAL},
+		{TAKES_PID, "1\n", -EINVAL},
+		{TAKES_PID, "0x1", -EINVAL},
+		{TAKES_PID, "1e3", -EINVAL},
+		{TAKES_PID, "", -EINVAL},
+		{TAKES_PID, "99999999999999999999999999", -EINVAL},
+		{TAKES_PID, "18446744073709551617", -EINVAL},
+		{TAKES_PID, "\xd9\xa1", -EINVAL},
+		{TAKES_ID, "0", 0, 0},
+		{TAKES_ID, "-1", 0, -1},
+		{TAKES_ID, "100000", 0, 100000},
+		{TAKES_ID, "2147483648", 0, INT32_MIN},
+		{TAKES_ID, "4294967294", 0, -2},
+		{TAKES_ID, "4294967295", -EINVAL},
+		{TAKES_ID, "4294967296", -EINVAL},
+		{TAKES_ID, "-2", -EINVAL},
+		{TAKES_ID, "-01", -EINVAL},
+		{TAKES_ID, "root", -EINVAL},
+		{TAKES_ID, "", -EINVAL},
+		{TAKES_MODE, "0", 0, 0},
+		{TAKES_MODE, "755", 0, 0755},
+		{TAKES_MODE, "0755", 0, 0755},
+		{TAKES_MODE, "7777", 0, 07777},
+		{TAKES_MODE, "10000", -EINVAL},
+		{TAKES_MODE, "789", -EINVAL},
+		{TAKES_MODE, "0o755", -EINVAL},
+		{TAKES_MODE, "-1", -EINVAL},
+		{TAKES_MODE, "", -EINVAL},
+		{TAKES_FLAG, "0", 0, 0},
+		{TAKES_FLAG, "1", 0, 1},
+		{TAKES_FLAG, "2", -EINVAL},
+		{TAKES_FLAG, "00", -EINVAL},
+		{TAKES_FLAG, "yes", -EINVAL},
+		{TAKES_FLAG, "", -EINVAL},
+		{TAKES_TEXT, "1", -EINVAL},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		int32_t number = 4711;
+
+		assert_int_equal(number_parse(rows[i].kind, rows[i].text, &number), rows[i].r);
+		assert_int_equal(number, rows[i].r < 0 ? 4711 : rows[i].number);
+	}
+}
+
+static void test_addresses(void **state)
+{
+	static char path[109] = "/", expected[200] = "unix:path=/";
+	const struct {
+		const char *text;
+		int r;
+		const char *address;
+	} rows[] = {
+		{"/run/cgmd/socket", 0, "unix:path=/run/cgmd/socket"},
+		{"/a b", 0, "unix:path=/a%20b"},
+		{"/a,guid=1;b:=%", 0, "unix:path=/a%2cguid%3d1%3bb%3a%3d%25"},
+		{"/caf\xc3\xa9", 0, "unix:path=/caf%c3%a9"},
+		{"unix:path=/a%20b", 0, "unix:path=/a%20b"},
+		{"unix:abstract=x", 0, "unix:abstract=x"},
+		{"unix:path=/a;unix:path=/b", 0, "unix:path=/a;unix:path=/b"},
+		{path, 0, expected},
+		{"", -EINVAL, NULL},
+		{"socket", -EINVAL, NULL},
+		{"./socket", -EINVAL, NULL},
+		{"unix:", -EINVAL, NULL},
+		{"unix", -EINVAL, NULL},
+		{":path=/a", -EINVAL, NULL},
+		{"unixexec:path=/bin/sh", -EINVAL, NULL},
+		{"tcp:host=localhost,port=1", -EINVAL, NULL},
+	};
+	char *address = NULL;
+
+	memset(path + 1, 'a', 106);
+	memset(expected + strlen(expected), 'a', 106);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		address = NULL;
+		assert_int_equal(address_make(rows[i].text, &address), rows[i].r);
+		if (rows[i].address)
+			assert_string_equal(address, rows[i].address);
+		else
+			assert_null(address);
+		free(address);
+	}
+	address = NULL;
+	path[107] = 'a';
+	assert_int_equal(address_make(path, &address), -ENAMETOOLONG);
+	assert_null(address);
+}
+
+static void test_options(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		const char *environment, *address;
+		unsigned timeout;
+	} rows[] = {
+		{LINE("--address", "/a", "ping"), NULL, "unix:path=/a", 25},
+		{LINE("--address=/a", "ping"), NULL, "unix:path=/a", 25},
+		{LINE("--address", "/a", "--address=/b", "ping"), NULL, "unix:path=/b", 25},
+		{LINE("--address", "/a", "ping"), "/b", "unix:path=/a", 25},
+		{LINE("--address", "/a", "ping"), "bad", "unix:path=/a", 25},
+		{LINE("ping"), "/b", "unix:path=/b", 25},
+		{LINE("ping"), "unix:path=/b", "unix:path=/b", 25},
+		{LINE("ping"), "", NULL, 25},
+		{LINE("--timeout", "3", "ping"), NULL, NULL, 3},
+		{LINE("--timeout=86400", "--address=/a", "--", "ping"), NULL, "unix:path=/a",
+			86400},
+	};
+	struct invocation inv;
+	char *error;
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_int_equal(parse(rows[i].words, rows[i].environment, &inv, &error), 0);
+		assert_int_equal(inv.timeout, rows[i].timeout);
+		if (rows[i].address)
+			assert_string_equal(inv.address, rows[i].address);
+		else
+			assert_null(inv.address);
+		invocation_done(&inv);
+	}
+	assert_int_equal(parse((const char *[])LINE("ping"), "x", &inv, &error), -EINVAL);
+	assert_string_equal(error, "CGM_ADDRESS" ADDRESS_MUST "\"x\"");
+	free(error);
+}
+
+static void test_wishes(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		enum wish wish;
+		const char *verb;
+	} rows[] = {
+		{LINE("-h"), WISH_HELP, NULL},
+		{LINE("--help"), WISH_HELP, NULL},
+		{LINE("--help", "nonsense"), WISH_HELP, NULL},
+		{LINE("help"), WISH_HELP, NULL},
+		{LINE("--timeout", "1", "--help"), WISH_HELP, NULL},
+		{LINE("help", "create"), WISH_HELP, "create"},
+		{LINE("create", "--help"), WISH_HELP, "create"},
+		{LINE("create", "-h", "x", "y", "z"), WISH_HELP, "create"},
+		{LINE("--version"), WISH_VERSION, NULL},
+		{LINE("--verbs"), WISH_LIST, NULL},
+		{LINE("--verbs=man"), WISH_MAN, NULL},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct invocation inv;
+		char *error;
+
+		/* a bad variable is no reason to withhold help */
+		assert_int_equal(parse(rows[i].words, "bad", &inv, &error), 0);
+		assert_int_equal(inv.wish, rows[i].wish);
+		assert_ptr_equal(inv.verb, rows[i].verb ? verb_find(rows[i].verb) : NULL);
+		invocation_done(&inv);
+	}
+}
+
+/* A verb's arguments are those of its method, in number, name, type and order; so is its answer. */
+static void test_rows_match_methods(void **state)
+{
+	for (size_t i = 0; i < n_verbs; i++) {
+		const struct verb *verb = &verbs[i];
+		const struct method *method;
+		size_t n = 0;
+
+		assert_ptr_equal(verb_find(verb->name), verb);
+		assert_true(verb->help[0] != '\0');
+		if (verb->method == METHOD_MAX)
+			continue;
+		method = &methods[verb->method];
+		for (; verb->args[n] != ARG_NONE; n++) {
+			const struct arg *arg = &args[verb->args[n]];
+
+			assert_string_equal(arg->name, method->in_names[n]);
+			assert_int_equal(method->in[n], arg->kind == TAKES_TEXT ? 's' : 'i');
+			assert_true(arg->shown || arg->fallback);
+			assert_true(!arg->shown || (arg->shown[0] == '[') == !!arg->fallback);
+		}
+		assert_int_equal(n, strlen(method->in));
+		assert_string_equal(verb_output_signature(verb), method->out);
+	}
+	assert_null(verb_find("help"));
+}
+
+static void test_every_method_has_a_verb(void **state)
+{
+	for (unsigned m = 0; m < METHOD_MAX; m++) {
+		size_t i = 0;
+
+		while (i < n_verbs && verbs[i].method != m)
+			i++;
+		assert_true(i < n_verbs);
+	}
+}
+
+static void test_escapes(void **state)
+{
+	static const struct {
+		enum escape escape;
+		const char *text, *printed;
+	} rows[] = {
+		{ESCAPE_NONE, "a\n\t\033[2J\x7f\xc2\x9b", "a\n\t\033[2J\x7f\xc2\x9b"},
+		{ESCAPE_LINES, "a\n\t\033[2J\x7f\xc2\x9b", "a\n\t\\x1b[2J\\x7f\\xc2\\x9b"},
+		{ESCAPE_ALL, "a\n\t\033[2J\x7f\xc2\x9b", "a\\x0a\\x09\\x1b[2J\\x7f\\xc2\\x9b"},
+		{ESCAPE_ALL, "caf\xc3\xa9 \\ \xc2\xa0", "caf\xc3\xa9 \\ \xc2\xa0"},
+		{ESCAPE_ALL, "", ""},
+		{ESCAPE_ALL, "\xc2", "\xc2"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		char *text = NULL;
+		size_t size;
+		FILE *out = open_memstream(&text, &size);
+
+		assert_non_null(out);
+		print_text(out, rows[i].text, rows[i].escape);
+		fclose(out);
+		assert_string_equal(text, rows[i].printed);
+		free(text);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_usage_lines),
+		cmocka_unit_test(test_numbers),
+		cmocka_unit_test(test_addresses),
+		cmocka_unit_test(test_options),
+		cmocka_unit_test(test_wishes),
+		cmocka_unit_test(test_rows_match_methods),
+		cmocka_unit_test(test_every_method_has_a_verb),
+		cmocka_unit_test(test_escapes),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
