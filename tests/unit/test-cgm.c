@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* cgm from its words to its exit status, against a server whose answers are known. */
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <systemd/sd-bus.h>
+
+#include "../../client/cgm.h"
+#include "../../client/link.h"
+
+#define OUTPUT_TEXT_MAX 4096
+#define WORDS_MAX 8
+
+static char directory[] = "/tmp/test-cgm-XXXXXX";
+static struct sockaddr_un server_address = {.sun_family = AF_UNIX};
+static pid_t server;
+
+static int answer_keys(sd_bus_message *m)
+{
+	sd_bus_message *reply;
+	int r = sd_bus_message_new_method_return(m, &reply);
+
+	if (r >= 0)
+		r = sd_bus_message_append(reply, "a(suuu)", 2, "tasks", 0, 1000, 0100644, "k",
+			UINT32_MAX, 4000000000U, 0100600);
+	if (r >= 0)
+		r = sd_bus_send(NULL, reply, NULL);
+	sd_bus_message_unref(reply);
+	return r < 0 ? r : 1;
+}
+
+/* What the first argument says goes before what the method is. */
+static int answer_by_controller(sd_bus_message *m, const char *controller)
+{
+	if (strcmp(controller, "refuse") == 0)
+		return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_INVALID_ARGS,
+			"%s x: the cgroup belongs to somebody else", sd_bus_message_get_member(m));
+	if (strcmp(controller, "wordless") == 0)
+		return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_INVALID_ARGS, "%s", "");
+	if (strcmp(controller, "wrong") == 0)
+		return sd_bus_reply_method_return(m, "d", 1.0);
+	if (strcmp(controller, "hangup") == 0)
+		return -ECONNRESET;
+	return strcmp(controller, "mute") == 0 ? 1 : 0;
+}
+
+static int answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	const char *member = sd_bus_message_get_member(m), *controller = "", *cgroup = "";
+	int r;
+
+	if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get") > 0)
+		return sd_bus_reply_method_return(m, "v", "i", 10);
+	if (strcmp(sd_bus_message_get_path(m), CGM_PATH) != 0 ||
+		strcmp(sd_bus_message_get_interface(m), CGM_INTERFACE) != 0)
+		return -ECONNRESET;
+	if (sd_bus_message_get_signature(m, 1)[0] == 's') {
+		sd_bus_message_read(m, "s", &controller);
+		if (sd_bus_message_get_signature(m, 1)[1] == 's')
+			sd_bus_message_read(m, "s", &cgroup);
+		r = answer_by_controller(m, controller);
+		if (r != 0)
+			return r;
+	}
+	if (strcmp(member, "Create") == 0 || strcmp(member, "Remove") == 0)
+		return sd_bus_reply_method_return(m, "i", strcmp(cgroup, "old") == 0 ? 1 : -1);
+	if (strcmp(member, "GetPidCgroup") == 0 || strcmp(member, "GetPidCgroupAbs") == 0)
+		return sd_bus_reply_method_return(m, "s", "/a\033b");
+	if (strcmp(member, "GetValue") == 0)
+		return sd_bus_reply_method_return(m, "s", "cache 1\nrss\t2");
+	if (strcmp(member, "GetTasks") == 0)
+		return sd_bus_reply_method_return(m, "ai", 3, 1, 20, 300);
+	if (strcmp(member, "GetTasksRecursive") == 0)
+		return sd_bus_reply_method_return(m, "ai", 0);
+	if (strcmp(member, "ListChildren") == 0)
+		return sd_bus_reply_method_return(m, "as", 2, "z", "\033a");
+	if (strcmp(member, "ListControllers") == 0)
+		return sd_bus_reply_method_return(m, "as", 2, "cpu,cpuacct", "memory");
+	if (strcmp(member, "ListKeys") == 0)
+		return answer_keys(m);
+	return sd_bus_reply_method_return(m, "");
+}
+
+static void serve(int fd)
+{
+	sd_bus *bus;
+	int r;
+
+	if (sd_bus_new(&bus) < 0 || sd_bus_set_fd(bus, fd, fd) < 0 ||
+		sd_bus_set_server(bus, 1, (sd_id128_t){{1}}) < 0 ||
+		sd_bus_set_anonymous(bus, 1) < 0 ||
+		sd_bus_add_filter(bus, NULL, answer, NULL) < 0 || sd_bus_start(bus) < 0)
+		_exit(1);
+	do {
+		r = sd_bus_process(bus, NULL);
+		if (r == 0)
+			r = sd_bus_wait(bus, UINT64_MAX);
+	} while (r >= 0 && sd_bus_is_open(bus) > 0);
+	sd_bus_close_unref(bus);
+}
+
+static int listen_at(const char *name, struct sockaddr_un *ret, int backlog)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	ret->sun_family = AF_UNIX;
+	snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s", directory, name);
+	assert_int_equal(bind(fd, (struct sockaddr *)ret, sizeof(*ret)), 0);
+	assert_int_equal(listen(fd, backlog), 0);
+	return fd;
+}
+
+static int setup(void **state)
+{
+	int fd;
+
+	if (!mkdtemp(directory))
+		return -1;
+	fd = listen_at("a socket", &server_address, 8);
+	fflush(stdout);
+	server = fork();
+	if (server == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;) {
+			int client = accept(fd, NULL, NULL);
+
+			if (client < 0)
+				_exit(1);
+			serve(client);
+		}
+	}
+	close(fd);
+	return server < 0 ? -1 : 0;
+}
+
+static int teardown(void **state)
+{
+	kill(server, SIGKILL);
+	waitpid(server, NULL, 0);
+	unlink(server_address.sun_path);
+	return rmdir(directory);
+}
+
+struct result {
+	int status;
+	char out[OUTPUT_TEXT_MAX], err[OUTPUT_TEXT_MAX];
+};
+
+static void read_back(int fd, char *buf)
+{
+	ssize_t n = pread(fd, buf, OUTPUT_TEXT_MAX - 1, 0);
+
+	assert_true(n >= 0);
+	buf[n] = '\0';
+	close(fd);
+}
+
+/* out_fd: -1 for the result's own */
+static void run_to(const char *address, const char *const *words, int out_fd, struct result *ret)
+{
+	const char *argv[WORDS_MAX + 4] = {"cgm", "--timeout", "1"};
+	int out = memfd_create("out", 0), err = memfd_create("err", 0), status, n = 3;
+	pid_t pid;
+
+	assert_true(out >= 0 && err >= 0);
+	while (*words)
+		argv[n++] = *words++;
+	fflush(stdout);
+	pid = fork();
+	if (pid == 0) {
+		setenv("CGM_ADDRESS", address, 1);
+		dup2(out_fd >= 0 ? out_fd : out, STDOUT_FILENO);
+		dup2(err, STDERR_FILENO);
+		_exit(cgm_run(n, (char *const *)argv));
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	ret->status = WEXITSTATUS(status);
+	read_back(out, ret->out);
+	read_back(err, ret->err);
+}
+
+static void run(const char *const *words, struct result *ret)
+{
+	run_to(server_address.sun_path, words, -1, ret);
+}
+
+static void test_answers(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		const char *out;
+	} rows[] = {
+		{{"ping"}, ""},
+		{{"apiversion"}, "10\n"},
+		{{"listcontrollers"}, "cpu,cpuacct\nmemory\n"},
+		{{"create", "memory", "old"}, "Path existed\n"},
+		{{"create", "memory", "new"}, ""},
+		{{"remove", "memory", "old"}, ""},
+		{{"remove", "memory", "new", "0"}, "Path did not exist\n"},
+		{{"chown", "memory", "a", "0", "-1"}, ""},
+		{{"chmod", "memory", "a", "755"}, ""},
+		{{"chmodfile", "memory", "a", "tasks", "644"}, ""},
+		{{"movepid", "memory", "a", "1"}, ""},
+		{{"movepidabs", "memory", "/a", "1"}, ""},
+		{{"getpidcgroup", "memory", "1"}, "/a\033b\n"},
+		{{"getpidcgroupabs", "memory", "1"}, "/a\033b\n"},
+		{{"getvalue", "memory", "a", "k"}, "cache 1\nrss\t2\n"},
+		{{"setvalue", "memory", "a", "k", "v"}, ""},
+		{{"gettasks", "memory"}, "1\n20\n300\n"},
+		{{"gettasksrecursive", "memory", "a"}, ""},
+		{{"listchildren", "memory"}, "z\n\033a\n"},
+		{{"removeonempty", "memory", "a"}, ""},
+		{{"prune", "memory"}, ""},
+		{{"listkeys", "memory"}, "tasks 0 1000 100644\nk -1 4000000000 100600\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct result result;
+
+		run(rows[i].words, &result);
+		assert_string_equal(result.err, "");
+		assert_string_equal(result.out, rows[i].out);
+		assert_int_equal(result.status, 0);
+	}
+}
+
+static void test_failures(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		const char *err; /* how it begins */
+	} rows[] = {
+		{{"create", "refuse", "x"}, "cgm: Create x: the cgroup belongs to somebody else\n"},
+		{{"gettasks", "refuse"}, "cgm: GetTasks x: the cgroup belongs to somebody else\n"},
+		{{"prune", "wordless"}, "cgm: org.freedesktop.DBus.Error.InvalidArgs\n"},
+		{{"create", "wrong", "x"}, "cgm: create: the answer of unix:path=/tmp/test-cgm-"},
+		{{"prune", "wrong"}, "cgm: prune: the answer of unix:path=/tmp/test-cgm-"},
+		{{"prune", "hangup"}, "cgm: prune: unix:path=/tmp/test-cgm-"},
+		{{"prune", "mute"}, "cgm: prune: no answer from unix:path=/tmp/test-cgm-"},
+		{{"frobnicate"}, "cgm: unknown verb \"frobnicate\"; see `cgm --help`\n"},
+		{{"movepid", "memory", "a", "x"}, "cgm: movepid: PID must be a process id: "},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct result result;
+
+		run(rows[i].words, &result);
+		assert_string_equal(result.out, "");
+		assert_memory_equal(result.err, rows[i].err, strlen(rows[i].err));
+		assert_int_equal(result.status, 1);
+	}
+}
+
+static const char *const ping[] = {"ping", NULL};
+
+static void test_no_connection(void **state)
+{
+	struct sockaddr_un address;
+	struct result result;
+	int fd = listen_at("dead", &address, 1);
+
+	run_to("/nowhere/socket", ping, -1, &result);
+	assert_int_equal(result.status, 1);
+	assert_string_equal(result.err,
+		"cgm: cannot connect to unix:path=/nowhere/socket: No such file or directory; is "
+		"cgmd running? Start it, or name its socket with --address or CGM_ADDRESS\n");
+
+	close(fd);
+	run_to(address.sun_path, ping, -1, &result);
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, "Connection refused; is cgmd running?"));
+	unlink(address.sun_path);
+
+	run_to("socket", ping, -1, &result);
+	assert_int_equal(result.status, 1);
+	assert_memory_equal(result.err, "cgm: CGM_ADDRESS must be", 24);
+}
+
+/* A daemon that is stopped: first it does not authenticate, then its backlog is full as well. */
+static void test_stopped_server(void **state)
+{
+	struct sockaddr_un address;
+	struct result result;
+	int fd = listen_at("mute", &address, 0), n = 0, clients[8];
+
+	run_to(address.sun_path, ping, -1, &result);
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, ": no answer in time; is cgmd stopped or overloaded?"));
+
+	for (; n < 8; n++) {
+		clients[n] = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+		if (connect(clients[n], (struct sockaddr *)&address, sizeof(address)) < 0)
+			break;
+	}
+	assert_true(n < 8);
+	assert_int_equal(errno, EAGAIN);
+	run_to(address.sun_path, ping, -1, &result);
+	assert_int_equal(result.status, 1);
+	assert_non_null(strstr(result.err, ": no answer in time; is cgmd stopped or overloaded?"));
+
+	for (; n >= 0; n--)
+		close(clients[n]);
+	close(fd);
+	unlink(address.sun_path);
+}
+
+static void test_second_address(void **state)
+{
+	char *good = NULL;
+	const char *used = NULL;
+	sd_bus *bus = NULL;
+
+	assert_true(asprintf(&good, "unix:path=%s/a%%20socket", directory) > 0);
+	{
+		const char *const addresses[] = {"unix:path=/nowhere/socket", good, NULL};
+		const char *const refuses[] = {"unix:path=/dev/null", good, NULL};
+
+		assert_int_equal(link_open(addresses, link_deadline(5), &bus, &used), 0);
+		assert_string_equal(used, good);
+		sd_bus_close_unref(bus);
+
+		/* it exists, so it is the one that was meant */
+		bus = NULL;
+		assert_int_equal(link_open(refuses, link_deadline(5), &bus, &used), -ECONNREFUSED);
+		assert_null(bus);
+		assert_string_equal(used, refuses[0]);
+	}
+	free(good);
+}
+
+static void test_output_that_fails(void **state)
+{
+	static const char *const list[] = {"listcontrollers", NULL};
+	struct result result;
+	int ends[2], full = open("/dev/full", O_WRONLY | O_CLOEXEC);
+
+	assert_true(full >= 0);
+	run_to(server_address.sun_path, list, full, &result);
+	assert_int_equal(result.status, 1);
+	assert_string_equal(result.err, "cgm: cannot write the output: No space left on device\n");
+	close(full);
+
+	assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+	close(ends[0]);
+	run_to(server_address.sun_path, list, ends[1], &result);
+	assert_int_equal(result.status, 1);
+	assert_string_equal(result.err, "cgm: cannot write the output: Broken pipe\n");
+	close(ends[1]);
+}
+
+static void test_terminal(void **state)
+{
+	static const char *const list[] = {"listchildren", "memory", NULL};
+	int master = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC), slave;
+	char buf[64] = "";
+	struct result result;
+
+	if (master < 0)
+		skip();
+	assert_int_equal(grantpt(master), 0);
+	assert_int_equal(unlockpt(master), 0);
+	slave = open(ptsname(master), O_RDWR | O_NOCTTY | O_CLOEXEC);
+	assert_true(slave >= 0);
+	run_to(server_address.sun_path, list, slave, &result);
+	assert_int_equal(result.status, 0);
+	assert_true(read(master, buf, sizeof(buf) - 1) > 0);
+	assert_string_equal(buf, "z\r\n\\x1ba\r\n");
+	close(slave);
+	close(master);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_answers),
+		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_no_connection),
+		cmocka_unit_test(test_stopped_server),
+		cmocka_unit_test(test_second_address),
+		cmocka_unit_test(test_output_that_fails),
+		cmocka_unit_test(test_terminal),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
