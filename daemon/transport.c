@@ -9,9 +9,8 @@
 #include <unistd.h>
 #include <fcntl.h>
 
-#include <systemd/sd-id128.h>
-
 #include "transport.h"
+#include "hub.h"
 
 #ifndef SO_PASSPIDFD
 #	define SO_PASSPIDFD 76
@@ -22,7 +21,7 @@
 #define AUTH_LINES_MAX 32
 #define HEADER_SIZE 16 /* the fixed part, up to and with the length of the fields' array */
 #define LOOK_SIZE 4096
-#define MESSAGE_MAX 65536
+#define MESSAGE_MAX HUB_MESSAGE_MAX
 
 const struct transport_limits transport_limits_default = {
 	.message_max = MESSAGE_MAX,
@@ -32,21 +31,6 @@ const struct transport_limits transport_limits_default = {
 	.auth_usec = 5000000,
 	.message_usec = 5000000,
 	.send_buffer = 65536,
-};
-
-struct link {
-	struct link *prev, *next;
-};
-
-/* What all connections share: the socketpair that sd-bus reads from, and the list of those to go on
- * with in the loop's next turn. There while there are connections. */
-struct hub {
-	unsigned refs;
-	sd_event *event;
-	sd_event_source *source;
-	struct link ready;
-	int feed, food; /* written by us; read by sd-bus, each connection through a duplicate */
-	sd_id128_t id;
 };
 
 enum timer_kind {
@@ -85,114 +69,12 @@ struct window {
 
 /* One for all: the loop has one thread, and nothing stays here between two wakes. */
 static unsigned char look[MESSAGE_MAX];
-static struct hub *the_hub;
 
 static void transport_work(struct transport *t);
-static int on_ready(sd_event_source *source, void *userdata);
-
-static void link_init(struct link *l)
-{
-	l->prev = l->next = l;
-}
-
-static void link_remove(struct link *l)
-{
-	l->prev->next = l->next;
-	l->next->prev = l->prev;
-	link_init(l);
-}
-
-static void link_append(struct link *head, struct link *l)
-{
-	l->prev = head->prev;
-	l->next = head;
-	head->prev->next = l;
-	head->prev = l;
-}
-
-static struct hub *hub_unref(struct hub *h)
-{
-	if (!h || --h->refs > 0)
-		return NULL;
-	if (h == the_hub)
-		the_hub = NULL;
-	sd_event_source_disable_unref(h->source);
-	sd_event_unref(h->event);
-	if (h->feed >= 0)
-		close(h->feed);
-	if (h->food >= 0)
-		close(h->food);
-	free(h);
-	return NULL;
-}
-
-static void hub_unrefp(struct hub **h)
-{
-	hub_unref(*h);
-}
-
-static int hub_fill(struct hub *h, sd_event *event)
-{
-	int r, fds[2], size = 4 * MESSAGE_MAX;
-
-	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
-		return -errno;
-	h->feed = fds[0];
-	h->food = fds[1];
-	/* A whole message must fit, or it could not be fed in one piece. */
-	if (setsockopt(h->feed, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
-		return -errno;
-	r = sd_id128_randomize(&h->id);
-	if (r < 0)
-		return r;
-	h->event = sd_event_ref(event);
-	r = sd_event_add_defer(event, &h->source, on_ready, h);
-	if (r < 0)
-		return r;
-	return sd_event_source_set_enabled(h->source, SD_EVENT_OFF);
-}
-
-static int hub_get(sd_event *event, struct hub **ret)
-{
-	__attribute__((cleanup(hub_unrefp))) struct hub *h = NULL;
-	int r;
-
-	if (the_hub) {
-		if (the_hub->event != event)
-			return -EBUSY;
-		the_hub->refs++;
-		*ret = the_hub;
-		return 0;
-	}
-	h = calloc(1, sizeof(*h));
-	if (!h)
-		return -ENOMEM;
-	h->refs = 1;
-	h->feed = h->food = -EBADF;
-	link_init(&h->ready);
-	r = hub_fill(h, event);
-	if (r < 0)
-		return r;
-	the_hub = *ret = h;
-	h = NULL;
-	return 0;
-}
-
-/* What one connection left there must never be read by another. */
-static void hub_drain(struct hub *h)
-{
-	char buf[LOOK_SIZE];
-
-	while (recv(h->food, buf, sizeof(buf), MSG_DONTWAIT) > 0)
-		;
-}
 
 static void transport_enqueue(struct transport *t)
 {
-	if (t->ready.next != &t->ready)
-		return;
-	link_append(&t->hub->ready, &t->ready);
-	(void)sd_event_source_set_enabled(t->hub->source, SD_EVENT_ONESHOT);
+	hub_enqueue(t->hub, &t->ready);
 }
 
 static void timer_clear(struct transport *t)
@@ -291,17 +173,6 @@ static bool take(struct transport *t, void *data, size_t size)
 	return n == (ssize_t)size && !(msg.msg_flags & MSG_CTRUNC);
 }
 
-/* Puts them where sd-bus reads: all or nothing. */
-static bool feed(struct transport *t, const void *data, size_t size)
-{
-	ssize_t n = send(t->hub->feed, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
-
-	if (n == (ssize_t)size)
-		return true;
-	hub_drain(t->hub);
-	return false;
-}
-
 /* sd_bus_process() until it has nothing to do. It finds no byte but what was passed on. */
 static int process_all(struct transport *t)
 {
@@ -331,7 +202,7 @@ static void auth_line(struct transport *t, size_t size)
 		return;
 	}
 	if (!take(t, look, size) || memchr(look, '\n', size) != look + size - 1 ||
-		!feed(t, look, size)) {
+		hub_feed(t->hub, look, size) < 0) {
 		transport_doom(t, "reading failed");
 		return;
 	}
@@ -478,7 +349,7 @@ static void dispatch_one(struct transport *t, void *data, size_t size)
 	int r;
 
 	if (!take(t, data, size) || frame_size(data, t->limits->message_max) != size ||
-		!feed(t, data, size)) {
+		hub_feed(t->hub, data, size) < 0) {
 		transport_doom(t, "reading failed");
 		return;
 	}
@@ -565,27 +436,14 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 	return 0;
 }
 
-static int on_ready(sd_event_source *source, void *userdata)
+static void on_turn(struct link *l)
 {
-	__attribute__((cleanup(hub_unrefp))) struct hub *h = userdata;
-	struct link batch;
+	struct transport *t = (struct transport *)l;
 
-	(void)source;
-	h->refs++;
-	/* Those that are queued from here on wait for the next turn, behind other events. */
-	link_init(&batch);
-	link_append(&h->ready, &batch);
-	link_remove(&h->ready);
-	while (batch.next != &batch) {
-		struct transport *t = (struct transport *)batch.next;
-
-		link_remove(&t->ready);
-		if (t->why)
-			t->ops->closed(t->userdata, t->why);
-		else
-			transport_work(t);
-	}
-	return 0;
+	if (t->why)
+		t->ops->closed(t->userdata, t->why);
+	else
+		transport_work(t);
 }
 
 static void transport_freep(struct transport **t)
@@ -653,7 +511,7 @@ int transport_new(sd_event *event, int fd, const struct transport_limits *limits
 	t->userdata = userdata;
 	if (limits->message_max > MESSAGE_MAX)
 		return -EINVAL;
-	r = hub_get(event, &t->hub);
+	r = hub_get(event, on_turn, &t->hub);
 	if (r < 0)
 		return r;
 	r = plain_socket(fd);

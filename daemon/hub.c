@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "hub.h"
+
+static struct hub *the_hub;
+
+void link_init(struct link *l)
+{
+	l->prev = l->next = l;
+}
+
+void link_remove(struct link *l)
+{
+	l->prev->next = l->next;
+	l->next->prev = l->prev;
+	link_init(l);
+}
+
+static void link_append(struct link *head, struct link *l)
+{
+	l->prev = head->prev;
+	l->next = head;
+	head->prev->next = l;
+	head->prev = l;
+}
+
+struct hub *hub_unref(struct hub *h)
+{
+	if (!h || --h->refs > 0)
+		return NULL;
+	if (h == the_hub)
+		the_hub = NULL;
+	sd_event_source_disable_unref(h->source);
+	sd_event_unref(h->event);
+	if (h->feed >= 0)
+		close(h->feed);
+	if (h->food >= 0)
+		close(h->food);
+	free(h);
+	return NULL;
+}
+
+static void hub_unrefp(struct hub **h)
+{
+	hub_unref(*h);
+}
+
+static int on_ready(sd_event_source *source, void *userdata)
+{
+	__attribute__((cleanup(hub_unrefp))) struct hub *h = userdata;
+	struct link batch;
+
+	(void)source;
+	/* The last transport may go within. */
+	h->refs++;
+	/* Those that are queued from here on wait for the next turn. */
+	link_init(&batch);
+	link_append(&h->ready, &batch);
+	link_remove(&h->ready);
+	while (batch.next != &batch) {
+		struct link *l = batch.next;
+
+		link_remove(l);
+		h->turn(l);
+	}
+	return 0;
+}
+
+static int hub_fill(struct hub *h, sd_event *event)
+{
+	int r, fds[2], size = 4 * HUB_MESSAGE_MAX;
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
+		return -errno;
+	h->feed = fds[0];
+	h->food = fds[1];
+	/* A whole message must fit, or it could not be fed in one piece. */
+	if (setsockopt(h->feed, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
+		return -errno;
+	r = sd_id128_randomize(&h->id);
+	if (r < 0)
+		return r;
+	h->event = sd_event_ref(event);
+	r = sd_event_add_defer(event, &h->source, on_ready, h);
+	if (r < 0)
+		return r;
+	return sd_event_source_set_enabled(h->source, SD_EVENT_OFF);
+}
+
+int hub_get(sd_event *event, void (*turn)(struct link *l), struct hub **ret)
+{
+	__attribute__((cleanup(hub_unrefp))) struct hub *h = NULL;
+	int r;
+
+	if (the_hub) {
+		if (the_hub->event != event)
+			return -EBUSY;
+		the_hub->refs++;
+		*ret = the_hub;
+		return 0;
+	}
+	h = calloc(1, sizeof(*h));
+	if (!h)
+		return -ENOMEM;
+	h->refs = 1;
+	h->turn = turn;
+	h->feed = h->food = -EBADF;
+	link_init(&h->ready);
+	r = hub_fill(h, event);
+	if (r < 0)
+		return r;
+	the_hub = *ret = h;
+	h = NULL;
+	return 0;
+}
+
+int hub_feed(struct hub *h, const void *data, size_t size)
+{
+	ssize_t n = send(h->feed, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (n == (ssize_t)size)
+		return 0;
+	hub_drain(h);
+	return -ENOBUFS;
+}
+
+void hub_drain(struct hub *h)
+{
+	char buf[4096];
+
+	while (recv(h->food, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+}
+
+void hub_enqueue(struct hub *h, struct link *l)
+{
+	if (l->next != l)
+		return;
+	link_append(&h->ready, l);
+	(void)sd_event_source_set_enabled(h->source, SD_EVENT_ONESHOT);
+}
