@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The files of a cgroup that clients may set, read as pids, or never touch: one row of keys.def each.
- * An allowlist: what has no row is read-only at most (CVE-2022-0492 is what happens otherwise).
+ * The files of a cgroup that clients may set, read as pids, or never touch: one row of keys.def
+ * each. An allowlist: what has no row is read-only at most (CVE-2022-0492 is what happens
+ * otherwise).
  */
 #pragma once
 
 #include <stdbool.h>
 
 enum key_class {
-	KEY_LIMIT,   /* set by whoever has privilege over the parent */
-	KEY_HOST,    /* set by host root alone */
-	KEY_STAT,    /* read-only for clients */
-	KEY_PIDS,    /* lists tasks; never set by value; read in the caller's own pids */
-	KEY_DELEGATE,/* v2's delegation files that are not lists of tasks */
-	KEY_NEVER,   /* set for nobody */
+	KEY_LIMIT,    /* set by whoever has privilege over the parent */
+	KEY_HOST,     /* set by host root alone */
+	KEY_STAT,     /* read-only for clients */
+	KEY_PIDS,     /* lists tasks; never set by value; read in the caller's own pids */
+	KEY_DELEGATE, /* v2's delegation files that are not lists of tasks */
+	KEY_NEVER,    /* set for nobody */
 };
 
 enum key_flags {
-	KEY_BLOCKS = 1 << 0, /* a write may wait in the kernel: reclaim, rebuild of domains, freezing */
+	KEY_BLOCKS =
+		1 << 0, /* a write may wait in the kernel: reclaim, rebuild of domains, freezing */
 	KEY_THROTTLE = 1 << 1, /* v1 blkio.throttle: not hierarchical, may only be narrowed */
 };
 

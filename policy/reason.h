@@ -31,7 +31,7 @@ enum reason_kind {
 struct reason_row {
 	const char *token; /* for logs: OUTSIDE_SCOPE */
 	enum reason_kind kind;
-	int err;            /* positive errno */
+	int err;	    /* positive errno */
 	const char *why;    /* "the cgroup belongs to somebody else" */
 	const char *remedy; /* what would allow it, or NULL */
 };
@@ -43,5 +43,5 @@ const struct reason_row *reason_row(enum reason r);
  * caller itself named, or NULL. `detail` (may be NULL) is appended to why in parentheses; it must
  * hold nothing from outside the caller's scope. Control characters in either come out as '?'.
  */
-void reason_message(
-	enum reason r, const char *method, const char *object, const char *detail, char *buf, size_t size);
+void reason_message(enum reason r, const char *method, const char *object, const char *detail,
+	char *buf, size_t size);
