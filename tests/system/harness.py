@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Which tests there are, and how they are run: one line each, `ok`, `FAIL` or `skip`."""
+
+import os
+import sys
+import time
+import traceback
+
+import world
+
+tests = []
+
+
+class Skip(Exception):
+    """What the test needs is not here; the text says what."""
+
+
+def test(function):
+    """A test: called with a World whose daemon runs."""
+    tests.append((function.__name__, lambda w: (w.start(), function(w))))
+    return function
+
+
+def bare(function):
+    """A test that starts the daemon by itself."""
+    tests.append((function.__name__, function))
+    return function
+
+
+def each(*values):
+    """A test for each of these, which it gets as further arguments."""
+    def register(function):
+        for value in values:
+            value = value if isinstance(value, tuple) else (value,)
+            name = f"{function.__name__}[{','.join(str(v) for v in value)}]"
+            tests.append((name, lambda w, value=value: (w.start(), function(w, *value))))
+        return function
+    return register
+
+
+def needs(*controllers):
+    for controller in controllers:
+        if not world.have(controller):
+            raise Skip(f"no {controller} hierarchy is mounted here")
+
+
+def equal(got, wanted, what=""):
+    assert got == wanted, f"{what}{': ' if what else ''}{got!r}, not {wanted!r}"
+
+
+def run_one(program, name, function, verbose):
+    started, why = time.monotonic(), None
+    kind = "ok"
+    here = None
+    try:
+        here = world.World(program)
+        function(here)
+    except Skip as skip:
+        kind, why = "skip", str(skip)
+    except Exception as error:
+        kind, why = "FAIL", f"{type(error).__name__}: {error}"
+        if verbose:
+            traceback.print_exc()
+            print(here.daemon.log() if here and here.daemon else "", file=sys.stderr)
+    try:
+        if here:
+            here.close()
+    except Exception as error:
+        kind, why = "FAIL", (why + "; and then " if why else "") + f"{type(error).__name__}: {error}"
+    line = f"{kind} {name}" + (": " + " ".join(why.split())[:1500] if why else "")
+    if verbose:
+        line += f" ({time.monotonic() - started:.2f} s)"
+    print(line, flush=True)
+    return kind
+
+
+def main(program, words, verbose):
+    """Runs the tests whose names hold one of the words, all if there are none."""
+    os.umask(0o022)
+    count = {"ok": 0, "FAIL": 0, "skip": 0}
+    for name, function in tests:
+        if not words or any(word in name for word in words):
+            count[run_one(program, name, function, verbose)] += 1
+    print(f"{count['ok']} passed, {count['FAIL']} failed, {count['skip']} skipped")
+    return 1 if count["FAIL"] else 0

@@ -1,0 +1,371 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a test stands in: the cage's hierarchies, a daemon of its own, and clients."""
+
+import os
+import re
+import select
+import signal
+import stat
+import subprocess
+import tempfile
+
+import agent
+import wire
+from agent import wait_until
+
+CGROUP = "/sys/fs/cgroup"
+# As a call names them, and the directory that has them.
+CONTROLLERS = {"memory": "memory", "pids": "pids", "freezer": "freezer", "cpuset": "cpuset",
+               "devices": "devices", "cpu": "cpu", "cpuacct": "cpuacct", "blkio": "blkio",
+               "name=systemd": "systemd", "unified": "unified"}
+# v2 files that a delegated cgroup has with the new owner; v1 has the first and `tasks`.
+DELEGATED = ("cgroup.procs", "tasks", "cgroup.threads", "cgroup.subtree_control")
+# Files that are writable and yet change by themselves.
+VOLATILE = re.compile(r"usage|failcnt|pressure|max_usage|cgroup\.(procs|threads|kill|event)|^tasks$|"
+                      r"reclaim|force_empty|reset_stats|io_service|\.stat|effective|peak|\.swap\.")
+SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
+BASE, RANGE = 100000, 65536
+
+
+def reasons():
+    """token: what the message says."""
+    found = {}
+    text = os.path.join(os.path.dirname(__file__), "../../policy/reasons.def")
+    with open(text) as lines:
+        for line in lines:
+            row = re.match(r'REASON\((\w+),\s*\w+,\s*\w+,\s*"([^"]*)"', line)
+            if row:
+                found[row[1]] = row[2]
+    return found
+
+
+REASONS = reasons()
+
+
+def have(controller):
+    return os.path.isdir(f"{CGROUP}/{CONTROLLERS.get(controller, controller)}")
+
+
+def where(controller, path=""):
+    return os.path.join(CGROUP, CONTROLLERS.get(controller, controller), path.strip("/"))
+
+
+def read(path):
+    with open(path) as source:
+        return source.read()
+
+
+def write(path, value):
+    with open(path, "w") as target:
+        target.write(str(value))
+
+
+def make(controller, path, uid=0, gid=None, delegate=True):
+    """A cgroup as the host's container manager would make it, owned by uid; ancestors are root's."""
+    at = where(controller)
+    for name in path.strip("/").split("/"):
+        above, at = at, os.path.join(at, name)
+        if os.path.isdir(at):
+            continue
+        os.mkdir(at)
+        if controller == "cpuset":
+            for key in ("cpuset.cpus", "cpuset.mems"):
+                write(f"{at}/{key}", read(f"{above}/{key}").strip())
+    gid = uid if gid is None else gid
+    os.chown(at, uid, gid)
+    for key in DELEGATED if delegate else ():
+        if os.path.exists(f"{at}/{key}"):
+            os.chown(f"{at}/{key}", uid, gid)
+    return at
+
+
+def tasks(controller, path):
+    return sorted(int(line) for line in read(where(controller, path) + "/cgroup.procs").split())
+
+
+def place_of(pid, controller):
+    """The cgroup of a task, as the cage shows it."""
+    name = CONTROLLERS.get(controller, controller)
+    for line in read(f"/proc/{pid}/cgroup").splitlines():
+        _, names, path = line.split(":", 2)
+        if names.removeprefix("name=") == name or (names == "" and name == "unified"):
+            return path
+    raise KeyError(controller)
+
+
+def directories(top):
+    """Every directory below `top` with it, parents first."""
+    found, stack = [], [top]
+    while stack:
+        path = stack.pop()
+        found.append(path)
+        try:
+            with os.scandir(path) as entries:
+                stack += [e.path for e in entries if e.is_dir(follow_symlinks=False)]
+        except OSError:
+            pass
+    return found
+
+
+def snapshot(tops=None):
+    """All that a refusal must leave as it was: stat of every file, values, members."""
+    seen = {}
+    for top in tops or [where(c) for c in CONTROLLERS if have(c)]:
+        for path in directories(top):
+            for entry in os.scandir(path):
+                status = entry.stat(follow_symlinks=False)
+                value = None
+                if entry.name == "cgroup.procs":
+                    value = members(entry.path)
+                elif status.st_mode & stat.S_IWUSR and not VOLATILE.search(entry.name) and (
+                        stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IRUSR):
+                    value = value_of(entry.path)
+                seen[entry.path] = (status.st_ino, status.st_mode, status.st_uid, status.st_gid, value)
+    return seen
+
+
+def members(path):
+    try:
+        return tuple(sorted(read(path).split()))
+    except OSError:
+        return None
+
+
+def value_of(path):
+    try:
+        return read(path)
+    except OSError as error:
+        return error.errno
+
+
+def difference(before, after):
+    return [f"{path}: {before.get(path)} became {after.get(path)}"
+            for path in sorted(set(before) | set(after)) if before.get(path) != after.get(path)]
+
+
+class Daemon:
+    """A running cgmd."""
+
+    def __init__(self, program, directory, *options, sockets=None, env=None, pass_fds=(), **how):
+        self.sockets = sockets or [f"{directory}/socket"]
+        self.log_path = f"{directory}/log"
+        ready, told = os.pipe()
+        command = [program, "--ready-fd", str(told), *options]
+        for path in self.sockets:
+            command += ["--socket", path]
+        with open(self.log_path, "ab") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, stdin=subprocess.DEVNULL,
+                pass_fds=(told, *pass_fds), env={**os.environ, **(env or {})}, **how)
+        os.close(told)
+        try:
+            if not select.select([ready], [], [], 60)[0] or not os.read(ready, 64):
+                raise AssertionError("the daemon did not become ready: " + self.log())
+        finally:
+            os.close(ready)
+        self.socket, self.pid = self.sockets[0], self.process.pid
+
+    def log(self):
+        with open(self.log_path, errors="replace") as log:
+            return log.read()
+
+    def fds(self):
+        """Where its fds lead, without the numbers of sockets."""
+        found = []
+        for entry in os.listdir(f"/proc/{self.pid}/fd"):
+            try:
+                found.append(re.sub(r"\d+", "N", os.readlink(f"/proc/{self.pid}/fd/{entry}")))
+            except FileNotFoundError:
+                pass
+        return sorted(found)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self):
+        """Ends it as an administrator does; it must end cleanly."""
+        if self.process.poll() is None:
+            self.process.terminate()
+        try:
+            code = self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError("the daemon did not end on SIGTERM: " + self.log()) from None
+        log = self.log()
+        assert not SANITIZER.search(log), "sanitizer: " + log
+        assert code == 0, f"the daemon ended with {code}: {log[-2000:]}"
+
+
+# Functions to run in an agent.
+
+def connect(address, key="bus", **how):
+    agent.here[key] = wire.Bus(address, **how)
+
+
+def call_on(key, member, *args, **how):
+    return agent.here[key].call(member, *args, **how)
+
+
+def close_bus(key="bus"):
+    agent.here.pop(key).close()
+
+
+class Client:
+    """An agent with a connection to the daemon."""
+
+    def __init__(self, world, handle):
+        self.world, self.agent = world, handle
+        self.reconnect()
+
+    def reconnect(self, **how):
+        self.agent.run(connect, self.world.daemon.socket, **how)
+
+    def __getattr__(self, member):
+        """client.Create("memory", "x")"""
+        if member not in wire.SIGNATURES:
+            raise AttributeError(member)
+        return lambda *args, **how: self.agent.run(call_on, "bus", member, *args, **how)
+
+    def run(self, function, *args, **how):
+        return self.agent.run(function, *args, **how)
+
+    def refused(self, why, member, *args, **how):
+        """The call fails with one of these reasons, and changes nothing."""
+        before, fds = snapshot(), self.world.daemon.fds()
+        why = (why,) if isinstance(why, str) else why
+        try:
+            value = getattr(self, member)(*args, **how)
+        except wire.DBusError as error:
+            got = error
+        else:
+            raise AssertionError(f"{member}{args} was not refused: {value!r}")
+        assert got.name == "org.freedesktop.DBus.Error.InvalidArgs", f"{member}{args}: {got}"
+        assert any(REASONS[w] in got.message for w in why), f"{member}{args}: {got}, not {why}"
+        changed = difference(before, snapshot())
+        assert not changed, f"{member}{args} was refused and changed: " + "; ".join(changed[:5])
+        self.world.same_fds(fds, f"{member}{args}")
+        return got.message
+
+
+class World:
+    """One test's daemon and clients; everything is taken down in the end."""
+
+    def __init__(self, program):
+        self.program = program
+        self.directory = tempfile.mkdtemp(prefix="world-", dir="/run")
+        os.chmod(self.directory, 0o755)
+        self.daemon = None
+        self.host_agent = agent.host_agent()
+        self.clients = {}
+
+    def start(self, *options, **how):
+        self.daemon = Daemon(self.program, self.directory, *options, **how)
+        return self.daemon
+
+    def restart(self, *options, **how):
+        self.daemon.stop()
+        return self.start(*options, **how)
+
+    def same_fds(self, before, what):
+        try:
+            wait_until(lambda: self.daemon.fds() == before, "the same fds")
+        except AssertionError:
+            raise AssertionError(f"{what}: fds were {before}, are {self.daemon.fds()}") from None
+
+    def host(self):
+        return self.once("host", lambda: self.host_agent)
+
+    def once(self, name, maker):
+        if name not in self.clients:
+            self.clients[name] = Client(self, maker())
+        return self.clients[name]
+
+    def placer(self, path, owner=None, controllers=None):
+        def place(pid):
+            for controller in CONTROLLERS:
+                if not have(controller) or (controllers and controller not in controllers):
+                    continue
+                if not os.path.isdir(where(controller, path)):
+                    make(controller, path, owner)
+                write(where(controller, path) + "/cgroup.procs", pid)
+        return place
+
+    def user(self, uid=1000, path=None, owner=None, **options):
+        """A plain user of the host, in a cgroup of its own."""
+        path = path or f"u{uid}"
+        return self.once(f"u{uid}:{path}", lambda: self.host_agent.spawn(
+            f"uid {uid}", self.placer(path, uid if owner is None else owner), uid=uid, **options))
+
+    def container(self, path="c1", base=BASE, parent=None, first=0, size=RANGE, **options):
+        """Root of a container in the cgroup `path` (as the cage names it), which it owns. In a parent,
+        `first` is the id there that becomes its 0 and `base` is what that is on the host."""
+        how = {"user": True, "pid": True, "mnt": True, "cgroup": True,
+               "maps": [(0, first if parent else base, size)], **options}
+        above = parent.agent if parent else self.host_agent
+        return self.once(path, lambda: above.spawn(path, self.placer(path, base), **how))
+
+    def nested(self):
+        """Three containers in each other: c1, c1/c2, c1/c2/c3, roots 100000, 101000, 102000."""
+        one = self.container("c1")
+        two = self.container("c1/c2", 101000, one, 1000, 60000)
+        three = self.container("c1/c2/c3", 102000, two, 1000, 50000)
+        return one, two, three
+
+    def inner_user(self, container, uid=1000, path=None, base=BASE, **options):
+        """A plain user of a container, in a cgroup of its own."""
+        path = path or f"{container.agent.name}/u{uid}"
+        return self.once(path, lambda: container.agent.spawn(
+            f"{path} uid {uid}", self.placer(path, base + uid), uid=uid, **options))
+
+    def close(self):
+        """Ends all; the daemon must end well and the tree be as it was before the test."""
+        try:
+            if self.daemon and self.daemon.process.poll() is not None:
+                raise AssertionError(f"the daemon died: {self.daemon.log()[-3000:]}")
+            if self.daemon:
+                self.daemon.stop()
+        finally:
+            if self.daemon and self.daemon.process.poll() is None:
+                self.daemon.kill()
+            self.host_agent.close()
+            self.clean()
+            subprocess.run(["rm", "-rf", self.directory], check=False)
+
+    def clean(self):
+        tops = [where(c) for c in CONTROLLERS if have(c)]
+
+        def emptied():
+            agent.reap()
+            left = [p for top in tops for p in directories(top)[1:]]
+            for path in reversed(left):
+                for pid in tasks_at(path):
+                    thaw(path)
+                    if pid not in (0, 1, os.getpid()):
+                        try:
+                            os.kill(pid, signal.SIGKILL)
+                        except ProcessLookupError:
+                            pass
+                try:
+                    os.rmdir(path)
+                except OSError:
+                    pass
+            return not left
+        wait_until(emptied, "the test's cgroups are gone")
+
+
+def tasks_at(path):
+    for key in ("cgroup.procs", "cgroup.threads"):
+        try:
+            return [int(line) for line in read(f"{path}/{key}").split()]
+        except OSError:
+            pass
+    return []
+
+
+def thaw(path):
+    while path != CGROUP:
+        for key, value in (("freezer.state", "THAWED"), ("cgroup.freeze", "0")):
+            if os.path.exists(f"{path}/{key}"):
+                write(f"{path}/{key}", value)
+        path = os.path.dirname(path)
