@@ -57,6 +57,7 @@ struct transport {
 	bool held : 1;
 	bool want_write : 1;
 	bool overdue : 1;
+	bool hangup : 1; /* behind what is queued there is an end */
 	bool dispatched : 1;
 	bool bus_has_fd : 1; /* and closes it */
 };
@@ -65,10 +66,13 @@ struct transport {
 struct window {
 	size_t off, end;
 	bool drained; /* the queue held no more: what comes later comes with a new event */
+	bool fds;     /* the last bytes carry fds */
 };
 
 /* One for all: the loop has one thread, and nothing stays here between two wakes. */
 static unsigned char look[MESSAGE_MAX];
+
+static const char has_fds[] = "a message carries file descriptors";
 
 static void transport_work(struct transport *t);
 
@@ -143,9 +147,9 @@ static uint64_t queued(struct transport *t)
 
 /*
  * Looks at the head of the queue and leaves it there. Without a control buffer the kernel installs
- * no fd; that there is one shows as MSG_CTRUNC. A peek runs over messages without fds and stops
- * behind the first that has them (af_unix), so the flag speaks of the last bytes that were
- * returned.
+ * no fd; that there is one shows as MSG_CTRUNC. af_unix: a peek ends with the first piece that
+ * carries fds; but when `size` is exhausted before, it still walks on to that piece and sets the
+ * flag. So fds are known to ride on the last bytes returned only when fewer than `size` were.
  */
 static ssize_t peek(struct transport *t, size_t size, bool *ret_fds)
 {
@@ -158,19 +162,25 @@ static ssize_t peek(struct transport *t, size_t size, bool *ret_fds)
 	while (n < 0 && errno == EINTR);
 	if (n < 0)
 		return -errno;
-	*ret_fds = msg.msg_flags & MSG_CTRUNC;
+	*ret_fds = (msg.msg_flags & MSG_CTRUNC) && (size_t)n < size;
 	return n;
 }
 
-/* Takes the bytes that were judged. What is taken may differ from what was peeked (MSG_OOB data is
- * passed over by one and not the other): the caller looks again before it feeds them. */
-static bool take(struct transport *t, void *data, size_t size)
+/*
+ * Takes the bytes that were looked at; NULL or what is wrong. A read, unlike a peek, flags just the
+ * fds that ride on its own bytes. It drops them as closing the socket would, without flush, and
+ * installs none. What is taken may differ from what was peeked (MSG_OOB data are passed over by
+ * one and not the other): the caller looks again before it feeds them.
+ */
+static const char *take(struct transport *t, void *data, size_t size)
 {
 	struct iovec iov = {data, size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n = recvmsg(t->fd, &msg, MSG_DONTWAIT);
 
-	return n == (ssize_t)size && !(msg.msg_flags & MSG_CTRUNC);
+	if (msg.msg_flags & MSG_CTRUNC)
+		return has_fds;
+	return n == (ssize_t)size ? NULL : "reading failed";
 }
 
 /* sd_bus_process() until it has nothing to do. It finds no byte but what was passed on. */
@@ -191,6 +201,7 @@ static void auth_line(struct transport *t, size_t size)
 {
 	static const char begin[] = "BEGIN\r\n";
 	bool is_begin = size == sizeof(begin) - 1 && memcmp(look, begin, size) == 0;
+	const char *why;
 
 	if (t->auth_bytes == 0 && look[0] != '\0') {
 		transport_doom(t, "the first byte is not NUL");
@@ -201,9 +212,12 @@ static void auth_line(struct transport *t, size_t size)
 		transport_doom(t, "authentication is too long");
 		return;
 	}
-	if (!take(t, look, size) || memchr(look, '\n', size) != look + size - 1 ||
-		hub_feed(t->hub, look, size) < 0) {
-		transport_doom(t, "reading failed");
+	why = take(t, look, size);
+	if (!why &&
+		(memchr(look, '\n', size) != look + size - 1 || hub_feed(t->hub, look, size) < 0))
+		why = "reading failed";
+	if (why) {
+		transport_doom(t, why);
 		return;
 	}
 	if (process_all(t) < 0) {
@@ -233,13 +247,10 @@ static void transport_authenticate(struct transport *t)
 			return;
 		}
 		end = memchr(look, '\n', n);
-		/* Do the fds ride on this line, or on what follows it? */
-		if (end && fds)
-			n = peek(t, end - look + 1, &fds);
-		if (fds)
-			transport_doom(t, "a file descriptor during authentication");
-		else if (end)
+		if (end)
 			auth_line(t, end - look + 1);
+		else if (fds)
+			transport_doom(t, has_fds);
 		else if (n == AUTH_LINE_MAX || t->auth_bytes + n > AUTH_BYTES_MAX)
 			transport_doom(t, "authentication is too long");
 		else
@@ -280,29 +291,17 @@ static void window_look(struct transport *t, struct window *w, size_t size)
 	bool fds = false;
 	ssize_t n;
 
-	*w = (struct window){};
+	*w = (struct window){.drained = true};
 	n = peek(t, length, &fds);
-	if (n == -EAGAIN) {
-		w->drained = true;
+	if (n == -EAGAIN)
 		return;
-	}
 	if (n <= 0) {
 		transport_doom(t, n == 0 ? "closed by the peer" : "reading failed");
 		return;
 	}
-	if (fds && size == 0 && n >= HEADER_SIZE) {
-		/* They may ride on a later message. Look at just this one. */
-		size = window_frame(t, look);
-		if (size > 0)
-			window_look(t, w, size);
-		return;
-	}
-	if (fds) {
-		transport_doom(t, "a message carries file descriptors");
-		return;
-	}
 	w->end = n;
-	w->drained = (size_t)n < length;
+	w->fds = fds;
+	w->drained = (size_t)n < length && !fds;
 }
 
 /* The next message's size, when it is whole and without fds, at look + w->off. 0: there is none
@@ -317,11 +316,17 @@ static size_t window_next(struct transport *t, struct window *w)
 			if (size == 0 || size <= have)
 				return size;
 		}
+		if (have > 0 && w->fds) {
+			transport_doom(t, has_fds);
+			return 0;
+		}
 		if (!w->drained) {
 			window_look(t, w, size);
 			continue;
 		}
-		if (have > 0 && t->overdue)
+		if (t->hangup)
+			transport_doom(t, "closed by the peer");
+		else if (have > 0 && t->overdue)
 			transport_doom(t, "a message took too long");
 		else if (have > 0)
 			timer_set(t, TIMER_MESSAGE, t->limits->message_usec);
@@ -346,11 +351,14 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
  * what it finds malformed, and would go on to the next message if there were one for it to read. */
 static void dispatch_one(struct transport *t, void *data, size_t size)
 {
+	const char *why = take(t, data, size);
 	int r;
 
-	if (!take(t, data, size) || frame_size(data, t->limits->message_max) != size ||
-		hub_feed(t->hub, data, size) < 0) {
-		transport_doom(t, "reading failed");
+	if (!why && (frame_size(data, t->limits->message_max) != size ||
+			    hub_feed(t->hub, data, size) < 0))
+		why = "reading failed";
+	if (why) {
+		transport_doom(t, why);
 		return;
 	}
 	t->overdue = false;
@@ -405,7 +413,7 @@ static void transport_settle(struct transport *t)
 		return;
 	t->want_write = n > 0;
 	if (sd_event_source_set_io_events(
-		    t->io, EPOLLIN | EPOLLET | (t->want_write ? EPOLLOUT : 0)) < 0)
+		    t->io, EPOLLIN | EPOLLRDHUP | EPOLLET | (t->want_write ? EPOLLOUT : 0)) < 0)
 		transport_doom(t, "out of memory");
 }
 
@@ -424,6 +432,9 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 
 	(void)source;
 	(void)fd;
+	/* Its edge comes once, maybe together with data or while nothing is read. */
+	if (revents & (EPOLLRDHUP | EPOLLHUP | EPOLLERR))
+		t->hangup = true;
 	if ((revents & EPOLLOUT) && queued(t) > 0) {
 		/* There is room, so the peer does read. */
 		if (t->timer_kind == TIMER_STALL)
@@ -523,7 +534,7 @@ int transport_new(sd_event *event, int fd, const struct transport_limits *limits
 	/* After the start: sd-bus raises it to 8 MiB where it may. */
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &limits->send_buffer, sizeof(int)) < 0)
 		return -errno;
-	r = sd_event_add_io(event, &t->io, fd, EPOLLIN | EPOLLET, on_io, t);
+	r = sd_event_add_io(event, &t->io, fd, EPOLLIN | EPOLLRDHUP | EPOLLET, on_io, t);
 	if (r < 0)
 		return r;
 	timer_set(t, TIMER_AUTH, limits->auth_usec);
