@@ -28,6 +28,7 @@ static const struct {
 	[ENTERED] = {ALICE_ID, CAPS_ALL, false, true, true, WHEEL, false, {0, C, 65536}},
 	[CROOT] = {C, CAPS_ALL, false, false, false, C, false, {0, C, 65536}},
 	[CBARE] = {C, 0, false, false, false, C, false, {0, C, 65536}},
+	[CFOWNER] = {C, CAP(CAP_FOWNER), false, false, false, C, false, {0, C, 65536}},
 	[CUSER] = {CU, 0, false, false, false, CG, false, {0, C, 65536}},
 	[EMPTY] = {C, CAPS_ALL, false, false, false, C, false, {0, 0, 0}},
 	[NESTED] = {NEST, CAPS_ALL, false, false, false, NEST, false, {0, NEST, 1000}},

@@ -25,6 +25,7 @@ enum who {
 	ENTERED, /* alice with all capabilities in a namespace of hers that does not map her */
 	CROOT,	 /* root of the container */
 	CBARE,	 /* the same without capabilities */
+	CFOWNER, /* the same with CAP_FOWNER alone */
 	CUSER,	 /* user 1000 of the container, in its group 2000 */
 	EMPTY,	 /* the container's root before uid_map was written */
 	NESTED,	 /* root of the nested container */

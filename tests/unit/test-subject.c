@@ -117,6 +117,29 @@ static void test_ns_root_by_capability(void **state)
 	assert_right(subject_is_ns_root(&subject, CAP_KILL, &need), NO, 0);
 }
 
+/* Each right asks for its own capability, and every other one together is not enough. */
+static void test_capability_of_each_right(void **state)
+{
+	const struct victim v = {FACT_VICTIM_NS, true, CU, CU, CU};
+	const struct node n = DIR(CU, CU, 0);
+	int why;
+
+	(void)state;
+	for (int without = 0; without < 2; without++) {
+		subject_of(HOST, &subject);
+		subject.caps =
+			without ? ~(UINT64_C(1) << CAP_SYS_ADMIN) : UINT64_C(1) << CAP_SYS_ADMIN;
+		assert_right(subject_is_host_root(&subject, &need), without ? NO : YES, 0);
+		subject_of(CROOT, &subject);
+		subject.caps = without ? ~(UINT64_C(1) << CAP_KILL) : UINT64_C(1) << CAP_KILL;
+		assert_right(subject_over_task(&subject, &v, &need, &why), without ? NO : YES, 0);
+		subject.caps = without ? ~(UINT64_C(1) << CAP_DAC_OVERRIDE)
+				       : UINT64_C(1) << CAP_DAC_OVERRIDE;
+		assert_right(subject_over_cgroup(&subject, &n, &need), without ? NO : YES, 0);
+		assert_right(subject_access(&subject, &n, 4, &need), without ? NO : YES, 0);
+	}
+}
+
 static void test_over_cgroup(void **state)
 {
 	static const struct {
@@ -315,6 +338,7 @@ int main(void)
 		cmocka_unit_test(test_host_root_in_every_namespace),
 		cmocka_unit_test(test_ns_root),
 		cmocka_unit_test(test_ns_root_by_capability),
+		cmocka_unit_test(test_capability_of_each_right),
 		cmocka_unit_test(test_over_cgroup),
 		cmocka_unit_test(test_access),
 		cmocka_unit_test(test_over_task),
