@@ -101,17 +101,18 @@ def test_t16_map_written_after_connect(w):
 def test_many_extents(w):
     """A uid_map of 340 extents, longer than one page, nested once more."""
     needs("memory")
-    maps = [(0, 100000, 10)] + [(10 + 2 * i, 200000 + 3 * i, 2) for i in range(339)]
+    maps = [(0, 100000, 10)] + [(10 + 2 * i, 5000 + 3 * i, 2) for i in range(339)]
     client = w.container("wide", 100000, maps=maps)
     client.Create("memory", "x")
     client.Chown("memory", "x", 10 + 2 * 338 + 1, 11)
     status = os.stat(where("memory", "wide/x"))
-    equal((status.st_uid, status.st_gid), (200000 + 3 * 338 + 1, 200001))
+    equal((status.st_uid, status.st_gid), (5000 + 3 * 338 + 1, 5001))
     client.refused("UID_UNMAPPED", "Chown", "memory", "x", 10 + 2 * 339, 0)
-    inner = w.container("wide/in", 200000, client, maps=[(0, 10, 600)])
+    inner = w.container("wide/in", 5000, client,
+                        maps=[(2 * i, 10 + 2 * i, 2) for i in range(300)])
     inner.Create("memory", "y")
     inner.Chown("memory", "y", 599, -1)
-    equal(os.stat(where("memory", "wide/in/y")).st_uid, 200000 + 3 * 299 + 1)
+    equal(os.stat(where("memory", "wide/in/y")).st_uid, 5000 + 3 * 299 + 1)
 
 
 @test
