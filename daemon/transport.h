@@ -2,14 +2,14 @@
 /*
  * One client's connection: an sd_bus that never reads a byte which was not judged first.
  *
- * sd-bus reads only from a socketpair of ours, into which we put what was judged: during authentication
- * one line at a time, because sd-bus reads ahead of BEGIN; after it one message at a time. The
- * client's socket is peeked first: a message's size is bounded from its header, and no control
- * buffer is given, so that a passed fd shows as MSG_CTRUNC and is never received (a FUSE fd
+ * sd-bus reads only from a socketpair of ours, into which we put what was judged: during
+ * authentication one line at a time, because sd-bus reads ahead of BEGIN; after it one message at a
+ * time. The client's socket is peeked first: a message's size is bounded from its header, and no
+ * control buffer is given, so that a passed fd shows as MSG_CTRUNC and is never received (a FUSE fd
  * would block close(2) for ever). In this version a message that carries fds ends the connection.
  *
- * sd-bus cannot be let loose on the client's socket even for one message: what it finds malformed it skips
- * silently, and reads on.
+ * sd-bus cannot be let loose on the client's socket even for one message: what it finds malformed
+ * it skips silently, and reads on.
  *
  * Replies go to the client's socket directly. So to sd-bus the peer's credentials are the daemon's
  * own: sd_bus_query_sender_creds() and vtables' privilege checks must not be used; see identity.h.
@@ -22,38 +22,39 @@
 #include <systemd/sd-event.h>
 
 struct transport_limits {
-	uint32_t message_max;    /* bytes of one message, header included: 65536 */
-	unsigned replies_pause;  /* replies queued from which on nothing is read: 8 */
-	unsigned replies_max;    /* ... and dropped: 64 */
-	unsigned dispatch_max;   /* messages handled in one wake: 16 */
-	uint64_t auth_usec;      /* from accept to BEGIN: 5 s */
-	uint64_t message_usec;   /* from a message's first byte to its last: 5 s. Also how long a peer may
-	                            read nothing while replies_pause replies wait for it */
-	int send_buffer;         /* SO_SNDBUF: 65536 */
+	uint32_t message_max;	/* bytes of one message, header included: 65536 */
+	unsigned replies_pause; /* replies queued from which on nothing is read: 8 */
+	unsigned replies_max;	/* ... and dropped: 64 */
+	unsigned dispatch_max;	/* messages handled in one wake: 16 */
+	uint64_t auth_usec;	/* from accept to BEGIN: 5 s */
+	uint64_t message_usec; /* from a message's first byte to its last: 5 s. Also how long a peer
+				  may read nothing while replies_pause replies wait for it */
+	int send_buffer;       /* SO_SNDBUF: 65536 */
 };
 extern const struct transport_limits transport_limits_default;
 
 struct transport;
 
 struct transport_ops {
-	/* An authenticated client's message, judged and parsed. May call transport_hold(); may not free the
-	 * transport. A negative errno ends the connection. */
+	/* An authenticated client's message, judged and parsed. May call transport_hold(); may not
+	 * free the transport. A negative errno ends the connection. */
 	int (*message)(void *userdata, sd_bus_message *m);
-	/* The connection is over (why: static text for the log). Called once, from the loop, never within
-	 * another call; the owner frees the transport in it. It may come while the transport is held,
-	 * but a peer that only closed is noticed after transport_resume(). */
+	/* The connection is over (why: static text for the log). Called once, from the loop, never
+	 * within another call; the owner frees the transport in it. It may come while the transport
+	 * is held, but a peer that only closed is noticed after transport_resume(). */
 	void (*closed)(void *userdata, const char *why);
 };
 
-/* Takes `fd` (also on failure). `limits` and `ops` are borrowed for the transport's life. All transports
- * of a process are on one event loop (-EBUSY) of one thread. -EINVAL: message_max is over 65536. */
+/* Takes `fd` (also on failure). `limits` and `ops` are borrowed for the transport's life. All
+ * transports of a process are on one event loop (-EBUSY) of one thread. -EINVAL: message_max is
+ * over 65536. */
 int transport_new(sd_event *event, int fd, const struct transport_limits *limits,
 	const struct transport_ops *ops, void *userdata, struct transport **ret);
 /* Closes without flushing: a peer that does not read would hold us for ever. Returns NULL. */
 struct transport *transport_free(struct transport *t);
 
-/* A request is being worked on elsewhere: no message is read until resume, so that the requests of one
- * connection keep their order. */
+/* A request is being worked on elsewhere: no message is read until resume, so that the requests of
+ * one connection keep their order. */
 void transport_hold(struct transport *t);
 void transport_resume(struct transport *t);
 
