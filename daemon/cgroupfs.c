@@ -13,12 +13,12 @@
 
 #include "cleanup.h"
 
-#define RESOLVE_SAFE                                                                               \
+#define RESOLVE_SAFE \
 	(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 
 static int open_beneath(int dirfd, const char *path, uint64_t flags)
 {
-	struct open_how how = { .flags = flags | O_CLOEXEC | O_NOFOLLOW, .resolve = RESOLVE_SAFE };
+	struct open_how how = {.flags = flags | O_CLOEXEC | O_NOFOLLOW, .resolve = RESOLVE_SAFE};
 	int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
 
 	return fd < 0 ? -errno : fd;
@@ -27,8 +27,7 @@ static int open_beneath(int dirfd, const char *path, uint64_t flags)
 static void node_fill(struct node *ret, const struct stat *st)
 {
 	*ret = (struct node){
-		.uid = st->st_uid, .gid = st->st_gid, .mode = st->st_mode, .id = st->st_ino
-	};
+		.uid = st->st_uid, .gid = st->st_gid, .mode = st->st_mode, .id = st->st_ino};
 }
 
 int cgroup_open(int dirfd, const char *path)
@@ -173,8 +172,8 @@ int cgroup_write(int dirfd, const char *name, const char *text, size_t len)
 	return (size_t)n == len ? 0 : -EIO;
 }
 
-int cgroup_each(int dirfd, bool directories,
-	int (*fn)(void *userdata, int dirfd, const char *name), void *userdata)
+int cgroup_each(int dirfd, bool directories, int (*fn)(void *userdata, int dirfd, const char *name),
+	void *userdata)
 {
 	int own = cgroup_open(dirfd, ""), r = 0;
 	struct dirent *entry;

@@ -24,7 +24,7 @@ static void target_init(struct target *t, const struct hierarchy *h)
 	t->throttle = NULL;
 	t->root_id = 0;
 	t->have_root = false;
-	t->existed = false;
+	t->existed = t->done = false;
 	t->left = NULL;
 }
 

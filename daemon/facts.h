@@ -26,5 +26,8 @@ int facts_victim_again(const struct op *op);
 /* Gathers the facts that a verdict asked for. */
 enum reason facts_gather(struct op *op, struct target *t, unsigned need);
 
+/* Is the requestor host root, and still who it was? False also where that cannot be told. */
+bool facts_host_root(struct op *op);
+
 /* Last, before the act: the requestor lives and is who it was at connect. */
 enum reason facts_requestor_still(const struct op *op);

@@ -14,6 +14,7 @@ enum reason gather_error(int r);
 /* FACT_STATUS, FACT_MAPS, FACT_NS, and with a target FACT_ROOT. */
 int gather_subject(struct op *op, struct target *t, unsigned need);
 int gather_ns(struct op *op, struct target *t);
+int gather_host_root(struct op *op, struct target *t, bool *ret);
 /* Settles op->pidns_fd. */
 int gather_pidns(struct op *op);
 
@@ -23,4 +24,6 @@ enum reason gather_path(const struct hierarchy *h, const char *text, size_t len,
 /* Opens the way from the base of the method to the target. target.own is set. */
 enum reason place_open(struct op *op, struct target *t);
 int place_scope(struct op *op, struct target *t);
+/* Where the victim's cgroup lies to base and target, by their paths. */
+int place_victim(struct target *t);
 int place_ancestor(struct target *t);

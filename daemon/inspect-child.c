@@ -248,7 +248,7 @@ static int root_find(struct child *c, pid_t pid, const struct ns_id *id, const s
 	entry = cache_find(c, id);
 	if (!entry) {
 		_cleanup_close_ int fd = ns_open(c, pid, "cgroup");
-		struct ns_id opened;
+		struct ns_id opened = {0};
 
 		if (fd < 0)
 			return fd;
@@ -272,7 +272,7 @@ static int root_find(struct child *c, pid_t pid, const struct ns_id *id, const s
 static int answer_requestor(
 	struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
 {
-	struct ns_id user, pid, cgroup;
+	struct ns_id user = {0}, pid = {0}, cgroup = {0};
 	int r;
 
 	r = ns_of_pid(c, q->pid, "user", &user);
@@ -300,7 +300,7 @@ static int answer_userns(struct child *c, const struct inspect_request *q)
 {
 	_cleanup_close_ int requestor = ns_open(c, q->other, "user");
 	_cleanup_close_ int at = ns_open(c, q->pid, "user");
-	struct ns_id wanted, id;
+	struct ns_id wanted = {0}, id = {0};
 	int r;
 
 	if (requestor < 0)

@@ -28,7 +28,7 @@ struct options {
 	const char *mount, *ignore, *pidfile;
 	unsigned max_depth, max_peers, max_peers_uid;
 	int ready_fd;
-	bool daemonize, sigstop, strict, sandbox;
+	bool daemonize, sigstop, strict, debug, no_sandbox;
 	struct transport_limits limits;
 };
 
@@ -47,7 +47,7 @@ struct manager {
 	int proc_fd;	     /* /proc */
 	int pidns_fd;	     /* the daemon's own pid namespace */
 	/* v2's delegation files, from /sys/kernel/cgroup/delegate without memory.reclaim; heap */
-	char *delegation[DELEGATION_FILES_MAX];
+	char *delegation[DELEGATION_FILES_MAX + 1]; /* NULL after the last */
 	unsigned n_delegation;
 };
 

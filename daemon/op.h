@@ -51,6 +51,7 @@ struct target {
 	/* results */
 	uint64_t root_id; /* FACT_ROOT: the root of the requestor's cgroup namespace here, or 0 */
 	bool have_root;
+	bool done; /* the act ran and did not fail */
 	bool existed;
 	char **left; /* PRUNE: paths that were busy, NULL-terminated */
 };
@@ -63,12 +64,13 @@ struct op {
 	struct question question;
 	struct path path;
 	struct subject subject;
-	char uid_text[12], gid_text[12];
-
 	struct victim victim;
 	pid_t victim_pid; /* as the daemon sees it */
 	int victim_pidfd, victim_proc_fd;
-	int pidns_fd; /* the requestor's pid namespace for translating; borrowed */
+	/* The requestor's pid namespace; -EBADF in lists: the daemon's own. Owned if pidns_owned.
+	 */
+	int pidns_fd;
+	bool pidns_owned;
 
 	unsigned n_targets;
 	struct target *targets; /* &first, or a heap array */
@@ -81,8 +83,10 @@ struct op {
 struct op *op_new(struct manager *manager, struct peer *peer);
 struct op *op_free(struct op *op);
 
-/* Fails the whole call. Returns the reason. */
-enum reason op_fail(struct op *op, enum reason reason);
+/* Takes the op through all five steps. The answer goes out before this returns, or later if the act
+ * is on a worker; either way peer_answer() gets the op. */
+void op_run(struct op *op);
+
 /* Fails one hierarchy by a negative errno of the kernel. */
 void target_fail(struct target *t, int err);
 

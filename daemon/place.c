@@ -45,30 +45,13 @@ static int chain_read(const struct target *t, unsigned *ret_n)
 	return r;
 }
 
-static int host_root_gather(struct op *op, struct target *t, bool *ret)
-{
-	for (;;) {
-		unsigned need = 0;
-		enum tri is = subject_is_host_root(&op->subject, &need);
-		int r;
-
-		if (is != UNKNOWN) {
-			*ret = is == YES;
-			return 0;
-		}
-		r = gather_subject(op, t, need);
-		if (r < 0)
-			return r;
-	}
-}
-
 static int scope_find(struct op *op, struct target *t, size_t *ret_len)
 {
 	unsigned n = 0, need;
 	bool host_root;
 	int index, r;
 
-	r = host_root_gather(op, t, &host_root);
+	r = gather_host_root(op, t, &host_root);
 	if (r >= 0 && host_root) {
 		*ret_len = 1; /* nothing of the chain matters */
 		return 0;
@@ -124,15 +107,8 @@ int place_scope(struct op *op, struct target *t)
 		return -ENAMETOOLONG;
 	t->place.in_scope = within_prefix(path, t->own, t->scope_len);
 	t->place.is_scope_root = t->place.in_scope && strlen(path) == t->scope_len;
-	if (op->victim_pid > 0) {
-		char base[PATH_TEXT_MAX + 1];
-
-		memcpy(base, t->own, t->base_len);
-		base[t->base_len] = '\0';
+	if (op->victim_pid > 0)
 		t->facts.victim_in_scope = within_prefix(t->victim_path, t->own, t->scope_len);
-		t->facts.victim_below = path_is_within(t->victim_path, base, NULL);
-		t->facts.target_below_victim = path_is_within(path, t->victim_path, NULL);
-	}
 	t->place.have |= FACT_SCOPE;
 	return 0;
 }
@@ -299,6 +275,8 @@ enum reason place_open(struct op *op, struct target *t)
 	t->facts.place = place;
 	t->facts.victim = &op->victim;
 	place->way = t->way;
+	/* The walk begins at the requestor's own cgroup or at the scope's root. */
+	place->base_in_scope = true;
 	if (reason != REASON_OK)
 		return reason;
 	if (op->request.method->action == ACTION_LOCATE) {
@@ -320,6 +298,17 @@ enum reason place_open(struct op *op, struct target *t)
 		place->have |= FACT_PARENT;
 	}
 	return REASON_OK;
+}
+
+int place_victim(struct target *t)
+{
+	char path[PATH_TEXT_MAX + 1];
+
+	if (!target_path(t, path))
+		return -ENAMETOOLONG;
+	t->facts.victim_below = within_prefix(t->victim_path, t->own, t->base_len);
+	t->facts.target_below_victim = path_is_within(path, t->victim_path, NULL);
+	return 0;
 }
 
 int place_ancestor(struct target *t)

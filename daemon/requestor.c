@@ -94,6 +94,30 @@ int gather_subject(struct op *op, struct target *t, unsigned need)
 	return r;
 }
 
+int gather_host_root(struct op *op, struct target *t, bool *ret)
+{
+	for (;;) {
+		unsigned need = 0;
+		enum tri is = subject_is_host_root(&op->subject, &need);
+		int r;
+
+		if (is != UNKNOWN) {
+			*ret = is == YES;
+			return 0;
+		}
+		r = gather_subject(op, t, need);
+		if (r < 0)
+			return r;
+	}
+}
+
+bool facts_host_root(struct op *op)
+{
+	bool is = false;
+
+	return gather_host_root(op, NULL, &is) >= 0 && is && facts_requestor_still(op) == REASON_OK;
+}
+
 enum reason facts_requestor_still(const struct op *op)
 {
 	switch (identity_check(&op->peer->identity)) {

@@ -131,11 +131,14 @@ enum reason facts_victim(struct op *op)
 	/* Cgroup first: a dead main thread's says "/" or is stale. */
 	if (len < 0 || proc_exiting(op->victim_proc_fd) != 0)
 		return REASON_TASK_MISSING;
-	for (unsigned i = 0; i < op->n_targets; i++)
-		if (op->targets[i].reason == REASON_OK &&
-			gather_path(op->targets[i].h, gather_text, (size_t)len,
-				op->targets[i].victim_path) != REASON_OK)
-			op->targets[i].reason = REASON_TASK_OUTSIDE;
+	for (unsigned i = 0; i < op->n_targets; i++) {
+		struct target *t = &op->targets[i];
+
+		if (t->reason == REASON_OK &&
+			(gather_path(t->h, gather_text, (size_t)len, t->victim_path) != REASON_OK ||
+				place_victim(t) < 0))
+			t->reason = REASON_TASK_OUTSIDE;
+	}
 	if (op->request.method->action == ACTION_MOVE && victim_ids(op, &op->victim) < 0)
 		return REASON_TASK_MISSING;
 	return op->n_targets == 1 ? op->targets[0].reason : REASON_OK;

@@ -382,7 +382,7 @@ void watch_touch(struct watch *w, const struct hierarchy *h, uint64_t id)
 static int pending_push(
 	struct watch *w, const struct hierarchy *h, const char *path, const char *name)
 {
-	size_t len = strlen(path) + strlen(name) + 2;
+	size_t head = path[1] ? strlen(path) : 0, len = head + strlen(name) + 2;
 	struct pending *p;
 
 	if (len > PATH_TEXT_MAX + 1)
@@ -392,7 +392,9 @@ static int pending_push(
 		return -ENOMEM;
 	p->h = h;
 	p->next = w->scan;
-	snprintf(p->path, len, "%s/%s", strcmp(path, "/") == 0 ? "" : path, name);
+	memcpy(p->path, path, head);
+	p->path[head] = '/';
+	strcpy(p->path + head + 1, name);
 	w->scan = p;
 	return 0;
 }

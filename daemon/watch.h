@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * Remove-on-empty: cgroups that carry MARK_RELEASE go when their last task has left, on v1 by a bounded poll
- * in slices, on v2 by inotify on cgroup.events. The host's release_agent and notify_on_release are never
- * touched. All state is the mark on the cgroup, so a restart forgets nothing.
+ * Remove-on-empty: cgroups that carry MARK_RELEASE go when their last task has left, on v1 by a
+ * bounded poll in slices, on v2 by inotify on cgroup.events. The host's release_agent and
+ * notify_on_release are never touched. All state is the mark on the cgroup, so a restart forgets
+ * nothing.
  *
- * A cgroup that was empty when it was marked stays until it has had a task. Once a marked cgroup has
- * gone, its parent, if marked too, is looked at again.
+ * A cgroup that was empty when it was marked stays until it has had a task. Once a marked cgroup
+ * has gone, its parent, if marked too, is looked at again.
  */
 #pragma once
 
@@ -21,13 +22,13 @@ int watch_new(sd_event *event, struct inspector *inspector, const struct hierarc
 	struct watch **ret);
 struct watch *watch_free(struct watch *w);
 
-/* The caller has set the mark. `dirfd` stays the caller's; `path` is the cgroup's in the hierarchy. Watching
- * what is watched already is success. -EDQUOT: 65,536 are watched. */
+/* The caller has set the mark. `dirfd` stays the caller's; `path` is the cgroup's in the hierarchy.
+ * Watching what is watched already is success. -EDQUOT: 65,536 are watched. */
 int watch_add(struct watch *w, const struct hierarchy *h, int dirfd, const char *path);
 
 /* A task was moved into this cgroup: it counts as populated, however short the task's stay. */
 void watch_touch(struct watch *w, const struct hierarchy *h, uint64_t id);
 
-/* Walks all hierarchies, in slices from the loop, and takes up what is marked; a marked cgroup that is empty
- * then was emptied while nobody watched, and goes. */
+/* Walks all hierarchies, in slices from the loop, and takes up what is marked; a marked cgroup that
+ * is empty then was emptied while nobody watched, and goes. */
 int watch_scan(struct watch *w);

@@ -6,13 +6,19 @@
  */
 #pragma once
 
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 
-#define WORKERS_MAX 4
+#define WORKERS_MAX 8
+/* ... of which one owner's jobs take at most so many, and of which so many may wait */
+#define WORKERS_OWNER_MAX 2
+#define WORKERS_OWNER_QUEUE_MAX 64
+#define WORKERS_QUEUE_MAX 1024
 
 struct workers;
 struct job {
 	struct job *next;
+	uid_t owner;		       /* whose threads and places in the queue it takes */
 	void (*run)(struct job *job);  /* on a worker's thread; touches the job alone */
 	void (*done)(struct job *job); /* on the loop's thread, afterwards */
 };
@@ -23,5 +29,6 @@ int workers_new(sd_event *event, struct workers **ret);
 int workers_stop(struct workers *w, uint64_t usec);
 struct workers *workers_free(struct workers *w);
 
-/* -EAGAIN: no thread could be started and none runs; the caller may run the job by itself. */
+/* -EDQUOT: too many jobs wait, of this owner or in all. -EAGAIN: no thread could be started. The
+ * job stays the caller's then. */
 int workers_submit(struct workers *w, struct job *job);

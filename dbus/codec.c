@@ -2,6 +2,7 @@
 #include "codec.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,10 @@ static const struct {
 	char type;
 	size_t offset;
 } fields[] = {
-#define FIELD(name, type) { #name, type, offsetof(struct request, name) }
+#define FIELD(name, type)                                   \
+	{                                                   \
+#		name, type, offsetof(struct request, name) \
+	}
 	FIELD(controller, 's'),
 	FIELD(cgroup, 's'),
 	FIELD(file, 's'),
@@ -37,7 +41,7 @@ static void *request_field(struct request *request, const char *name, char type)
 
 enum reason decode_request(sd_bus_message *m, const struct method *method, struct request *ret)
 {
-	struct request request = { .method = method };
+	struct request request = {.method = method};
 
 	if (!sd_bus_message_has_signature(m, method->in))
 		return REASON_SIGNATURE;
@@ -51,12 +55,57 @@ enum reason decode_request(sd_bus_message *m, const struct method *method, struc
 	return REASON_OK;
 }
 
+/* The length of the UTF-8 sequence at `p`, 0 if it is none (RFC 3629: shortest form, no
+ * surrogates). */
+static size_t utf8_sequence(const unsigned char *p)
+{
+	unsigned min, code;
+	size_t len;
+
+	if (p[0] < 0x80)
+		return 1;
+	if (p[0] >= 0xc2 && p[0] <= 0xdf)
+		len = 2, min = 0x80, code = p[0] & 0x1f;
+	else if (p[0] >= 0xe0 && p[0] <= 0xef)
+		len = 3, min = 0x800, code = p[0] & 0x0f;
+	else if (p[0] >= 0xf0 && p[0] <= 0xf4)
+		len = 4, min = 0x10000, code = p[0] & 0x07;
+	else
+		return 0;
+	for (size_t i = 1; i < len; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+		code = code << 6 | (p[i] & 0x3f);
+	}
+	return code < min || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) ? 0 : len;
+}
+
+/* D-Bus carries UTF-8 alone, while mkdir(2) takes any bytes. */
+static bool utf8_valid(const char *text)
+{
+	const unsigned char *p = (const unsigned char *)text;
+
+	for (size_t len; *p; p += len) {
+		len = utf8_sequence(p);
+		if (len == 0)
+			return false;
+	}
+	return true;
+}
+
+static int encode_text(sd_bus_message *reply, const char *text)
+{
+	return utf8_valid(text) ? sd_bus_message_append_basic(reply, 's', text) : -EILSEQ;
+}
+
 static int encode_names(sd_bus_message *reply, char *const *names)
 {
 	int r = sd_bus_message_open_container(reply, 'a', "s");
 
+	/* A name that is no text cannot be named in a call either. */
 	for (; r >= 0 && names && *names; names++)
-		r = sd_bus_message_append_basic(reply, 's', *names);
+		if (utf8_valid(*names))
+			r = sd_bus_message_append_basic(reply, 's', *names);
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -65,8 +114,8 @@ static int encode_keys(sd_bus_message *reply, const struct reply_key *keys, size
 	int r = sd_bus_message_open_container(reply, 'a', "(suuu)");
 
 	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = sd_bus_message_append(reply, "(suuu)", keys[i].name, keys[i].uid, keys[i].gid,
-			keys[i].mode);
+		r = sd_bus_message_append(
+			reply, "(suuu)", keys[i].name, keys[i].uid, keys[i].gid, keys[i].mode);
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
@@ -75,7 +124,7 @@ int encode_reply(sd_bus_message *reply, const struct method *method, const struc
 	if (strcmp(method->out, "i") == 0)
 		return sd_bus_message_append_basic(reply, 'i', &values->number);
 	if (strcmp(method->out, "s") == 0)
-		return sd_bus_message_append_basic(reply, 's', values->text ? values->text : "");
+		return encode_text(reply, values->text ? values->text : "");
 	if (strcmp(method->out, "ai") == 0)
 		return sd_bus_message_append_array(
 			reply, 'i', values->pids, values->n_pids * sizeof(values->pids[0]));

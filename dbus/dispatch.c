@@ -50,7 +50,8 @@ static int peer_machine_id(const struct call *c)
 		return send_error(c->m, SD_BUS_ERROR_ACCESS_DENIED,
 			"GetMachineId: the host's identity is told to host root alone");
 	if (sd_id128_get_machine(&id) < 0)
-		return send_error(c->m, SD_BUS_ERROR_FAILED, "GetMachineId: the host has no machine id");
+		return send_error(
+			c->m, SD_BUS_ERROR_FAILED, "GetMachineId: the host has no machine id");
 	return sd_bus_reply_method_return(c->m, "s", sd_id128_to_string(id, text));
 }
 
@@ -111,18 +112,19 @@ static int properties_set(const struct call *c)
 	if (sd_bus_message_read(c->m, "ss", &interface, &property) < 0)
 		return -EINVAL;
 	if (!is_ours(interface) || strcmp(property, "api_version") != 0)
-		return send_error(c->m, SD_BUS_ERROR_UNKNOWN_METHOD, "Set: there is no such property");
+		return send_error(
+			c->m, SD_BUS_ERROR_UNKNOWN_METHOD, "Set: there is no such property");
 	return send_error(
 		c->m, SD_BUS_ERROR_PROPERTY_READ_ONLY, "Set: api_version cannot be changed");
 }
 
 static const struct builtin builtins[] = {
-	{ "org.freedesktop.DBus.Peer", "Ping", "", true, peer_ping },
-	{ "org.freedesktop.DBus.Peer", "GetMachineId", "", true, peer_machine_id },
-	{ "org.freedesktop.DBus.Introspectable", "Introspect", "", true, introspect },
-	{ "org.freedesktop.DBus.Properties", "Get", "ss", false, properties_get },
-	{ "org.freedesktop.DBus.Properties", "GetAll", "s", false, properties_get_all },
-	{ "org.freedesktop.DBus.Properties", "Set", "ssv", false, properties_set },
+	{"org.freedesktop.DBus.Peer", "Ping", "", true, peer_ping},
+	{"org.freedesktop.DBus.Peer", "GetMachineId", "", true, peer_machine_id},
+	{"org.freedesktop.DBus.Introspectable", "Introspect", "", true, introspect},
+	{"org.freedesktop.DBus.Properties", "Get", "ss", false, properties_get},
+	{"org.freedesktop.DBus.Properties", "GetAll", "s", false, properties_get_all},
+	{"org.freedesktop.DBus.Properties", "Set", "ssv", false, properties_set},
 };
 
 static const struct builtin *builtin_find(const struct call *c, const char *interface)
@@ -165,8 +167,7 @@ static int dispatch_call(const struct call *c, const char *interface)
 	const struct method *method = NULL;
 	const struct builtin *builtin;
 
-	if (strcmp(c->path, CGM_PATH) == 0 &&
-		(!interface || strcmp(interface, CGM_INTERFACE) == 0))
+	if (strcmp(c->path, CGM_PATH) == 0 && (!interface || strcmp(interface, CGM_INTERFACE) == 0))
 		method = method_find(c->member);
 	if (method)
 		return call_method(c, method);
@@ -180,7 +181,7 @@ static int dispatch_call(const struct call *c, const char *interface)
 
 int dispatch_message(sd_bus_message *m, const struct dispatch_ops *ops, void *userdata)
 {
-	struct call c = { .m = m, .ops = ops, .userdata = userdata };
+	struct call c = {.m = m, .ops = ops, .userdata = userdata};
 	uint8_t type;
 	int r;
 
@@ -195,8 +196,7 @@ int dispatch_message(sd_bus_message *m, const struct dispatch_ops *ops, void *us
 	return r < 0 ? r : 1;
 }
 
-static int reply_error(
-	sd_bus_message *m, const struct request *request, const struct reply *reply)
+static int reply_error(sd_bus_message *m, const struct request *request, const struct reply *reply)
 {
 	char object[OBJECT_TEXT_MAX], text[MESSAGE_TEXT_MAX];
 
@@ -223,5 +223,8 @@ int dispatch_reply(sd_bus_message *m, const struct request *request, const struc
 	if (r >= 0)
 		r = sd_bus_send(NULL, answer, NULL);
 	sd_bus_message_unref(answer);
+	if (r == -EILSEQ)
+		return send_error(m, SD_BUS_ERROR_INVALID_ARGS,
+			"the answer is not UTF-8, and D-Bus carries nothing else");
 	return r;
 }

@@ -2,9 +2,9 @@
 /*
  * From a D-Bus message to a request and from a reply to a D-Bus message.
  *
- * dispatch_message() is a filter (sd_bus_add_filter) and handles every message of a connection, so that
- * sd-bus' own vtables and built-in answers (GetMachineId) never see one, and an idle connection
- * costs no object tree. Introspect is made from the rows.
+ * dispatch_message() is a filter (sd_bus_add_filter) and handles every message of a connection, so
+ * that sd-bus' own vtables and built-in answers (GetMachineId) never see one, and an idle
+ * connection costs no object tree. Introspect is made from the rows.
  */
 #pragma once
 
@@ -13,8 +13,8 @@
 #include "method.h"
 
 struct dispatch_ops {
-	/* A method of the table was called with well-formed arguments. The callee answers, now or later,
-	 * with dispatch_reply(), once; it takes a reference on `m` if later. */
+	/* A method of the table was called with well-formed arguments. The callee answers, now or
+	 * later, with dispatch_reply(), once; it takes a reference on `m` if later. */
 	void (*call)(void *userdata, sd_bus_message *m, const struct request *request);
 	/* A call that was refused before there was a request; for the log. */
 	void (*refused)(void *userdata, sd_bus_message *m, enum reason reason);
@@ -25,6 +25,6 @@ struct dispatch_ops {
 /* > 0: handled (always, for a method call). Only fails with -ENOMEM and with what sending gives. */
 int dispatch_message(sd_bus_message *m, const struct dispatch_ops *ops, void *userdata);
 
-/* Encodes and sends; the message for people is made here. Nothing is sent where no reply is wanted. */
+/* Encodes and sends; the message for people is made here. Nothing is sent where no reply is wanted.
+ */
 int dispatch_reply(sd_bus_message *m, const struct request *request, const struct reply *reply);
-

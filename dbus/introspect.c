@@ -47,8 +47,8 @@ static void write_args(FILE *f, const char *sig, const char *const *names, const
 
 		if (*sig == 'a')
 			len = sig[1] == '(' ? (size_t)(strchr(sig, ')') - sig) + 1 : 2;
-		fprintf(f, "   <arg name=\"%s\" type=\"%.*s\" direction=\"%s\"/>\n", *names++, (int)len,
-			sig, direction);
+		fprintf(f, "   <arg name=\"%s\" type=\"%.*s\" direction=\"%s\"/>\n", *names++,
+			(int)len, sig, direction);
 		sig += len;
 	}
 }

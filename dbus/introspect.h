@@ -2,7 +2,8 @@
 /* Introspection data, made from the rows of methods.def. */
 #pragma once
 
-/* The interface as installed in share/dbus-1/interfaces: a whole document. Caller frees; NULL: no memory. */
+/* The interface as installed in share/dbus-1/interfaces: a whole document. Caller frees; NULL: no
+ * memory. */
 char *introspect_document(void);
 
 /* What Introspect answers for an object path: the interfaces at CGM_PATH, the next child above it.

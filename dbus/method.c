@@ -5,18 +5,21 @@
 #include <string.h>
 
 /* The table's parenthesised tuples, as initialisers. */
-#define NAMES(...) { __VA_ARGS__ }
+#define NAMES(...)          \
+	{                   \
+		__VA_ARGS__ \
+	}
 
 const struct method methods[METHOD_MAX] = {
-#define METHOD(n, i, i_names, o, o_names, act, b, f)                                               \
-	[METHOD_##n] = { .name = #n,                                                               \
-		.in = i,                                                                           \
-		.out = o,                                                                          \
-		.in_names = NAMES i_names,                                                         \
-		.out_names = NAMES o_names,                                                        \
-		.action = ACTION_##act,                                                            \
-		.base = BASE_##b,                                                                  \
-		.flags = f },
+#define METHOD(n, i, i_names, o, o_names, a, b, f, act) \
+	[METHOD_##n] = {.name = #n,                     \
+		.in = i,                                \
+		.out = o,                               \
+		.in_names = NAMES i_names,              \
+		.out_names = NAMES o_names,             \
+		.action = ACTION_##a,                   \
+		.base = BASE_##b,                       \
+		.flags = f},
 #include "methods.def"
 #undef METHOD
 };
@@ -41,5 +44,5 @@ void reply_done(struct reply *r)
 	for (size_t i = 0; i < r->n_keys; i++)
 		free(r->keys[i].name);
 	free(r->keys);
-	*r = (struct reply){ 0 };
+	*r = (struct reply){0};
 }

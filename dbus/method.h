@@ -21,8 +21,9 @@ enum base {
 	BASE_NONE,
 	BASE_OWN,     /* the requestor's cgroup, also with a leading '/' */
 	BASE_BELOW,   /* the requestor's cgroup; a leading '/' is refused */
-	BASE_CURRENT, /* the requestor's cgroup; with a leading '/' the top of the hierarchy as the requestor's
-	                 cgroup namespace shows it, and the result must lie within its own cgroup */
+	BASE_CURRENT, /* the requestor's cgroup; with a leading '/' the top of the hierarchy as the
+			 requestor's cgroup namespace shows it, and the result must lie within its
+			 own cgroup */
 	BASE_SCOPE,   /* the top of the requestor's scope */
 };
 
@@ -35,7 +36,7 @@ enum method_flags {
 #define METHOD_ARGS_MAX 4
 
 enum method_id {
-#define METHOD(name, in, in_names, out, out_names, action, base, flags) METHOD_##name,
+#define METHOD(name, in, in_names, out, out_names, action, base, flags, act) METHOD_##name,
 #include "methods.def"
 #undef METHOD
 	METHOD_MAX,
@@ -71,14 +72,14 @@ struct reply_key {
  * An answer; which fields count is said by the method's `out`. Heap members belong to the reply.
  */
 struct reply {
-	enum reason reason;  /* not OK: an error, and the rest does not count */
-	char *object;        /* of an error: what the caller named, or NULL */
-	char *detail;        /* of an error: see reason_message(), or NULL */
-	int32_t number;      /* i */
-	char *text;          /* s */
-	int32_t *pids;       /* ai */
+	enum reason reason; /* not OK: an error, and the rest does not count */
+	char *object;	    /* of an error: what the caller named, or NULL */
+	char *detail;	    /* of an error: see reason_message(), or NULL */
+	int32_t number;	    /* i */
+	char *text;	    /* s */
+	int32_t *pids;	    /* ai */
 	size_t n_pids;
-	char **names;        /* as, NULL-terminated or NULL */
+	char **names;		/* as, NULL-terminated or NULL */
 	struct reply_key *keys; /* a(suuu) */
 	size_t n_keys;
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Prints the interface as XML: meson installs its output, and a test holds the checked-in copy to it. */
+/* Prints the interface as XML: meson installs its output, and a test holds the checked-in copy to
+ * it. */
 #include <stdio.h>
 #include <stdlib.h>
 

@@ -36,7 +36,7 @@ int throttle_next(const char **text, struct throttle_line *ret)
 	if (!number(&at, UINT_MAX, &major) || *at++ != ':' || !number(&at, UINT_MAX, &minor) ||
 		*at++ != ' ' || !number(&at, UINT64_MAX, &limit) || (*at != '\n' && *at != '\0'))
 		return -EINVAL;
-	*ret = (struct throttle_line){ (unsigned)major, (unsigned)minor, limit };
+	*ret = (struct throttle_line){(unsigned)major, (unsigned)minor, limit};
 	*text = at + (*at == '\n');
 	return 1;
 }

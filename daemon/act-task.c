@@ -1,0 +1,190 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Acts that list, find and move tasks. */
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "act.h"
+#include "cgroupfs.h"
+#include "cleanup.h"
+#include "facts.h"
+#include "log.h"
+#include "manager.h"
+#include "ops.h"
+#include "tree.h"
+#include "watch.h"
+
+#ifndef NS_GET_PID_IN_PIDNS
+#	define NS_GET_PID_IN_PIDNS _IOR(0xb7, 0x8, int) /* linux/nsfs.h, 6.11 */
+#endif
+
+/* Pids in one answer: 800 KB, below what a client that does not read may cost. */
+#define PIDS_MAX ((size_t)200000)
+#define PIDS_TEXT_MAX (PIDS_MAX * 12)
+
+static enum reason tasks_prepare(struct op *op, struct target *t)
+{
+	if (t->place.missing > 0)
+		return REASON_CGROUP_MISSING;
+	t->file_fd = cgroup_open_file(t->dir_fd, "cgroup.procs", O_RDONLY, &t->file);
+	if (t->file_fd < 0) {
+		t->err = -t->file_fd;
+		return t->file_fd == -ENODEV ? REASON_CGROUP_MISSING : REASON_KERNEL;
+	}
+	t->facts.file = &t->file;
+	return REASON_OK;
+}
+
+/* In place: what the requestor's pid namespace does not have is left out. */
+static int pids_translate(const struct op *op, int32_t *pids, size_t from, size_t *n)
+{
+	size_t kept = from;
+
+	for (size_t i = from; i < *n; i++) {
+		int pid = ioctl(op->pidns_fd, NS_GET_PID_IN_PIDNS, pids[i]);
+
+		if (pid > 0)
+			pids[kept++] = pid;
+		else if (errno == ENOTTY)
+			return -EOPNOTSUPP; /* before 6.11 */
+	}
+	*n = kept;
+	return 0;
+}
+
+int tasks_append(struct op *op, const char *text)
+{
+	struct reply *reply = &op->reply;
+	size_t from = reply->n_pids;
+	int r = pids_append(text, &reply->pids, &reply->n_pids, PIDS_MAX);
+
+	/* -EBADF: the requestor's pid namespace is the daemon's own. */
+	if (r >= 0 && op->pidns_fd >= 0)
+		r = pids_translate(op, reply->pids, from, &reply->n_pids);
+	return r;
+}
+
+static int tasks_read(struct op *op, int fd)
+{
+	_cleanup_free_ char *text = NULL;
+	int r = cgroup_read(fd, PIDS_TEXT_MAX, &text, NULL);
+
+	return r < 0 ? r : tasks_append(op, text);
+}
+
+static void tasks_failed(struct target *t, int r)
+{
+	if (r == -E2BIG || r == -EFBIG)
+		t->reason = REASON_MANY_TASKS;
+	else
+		target_fail(t, r);
+}
+
+static void tasks_run(struct op *op, struct target *t)
+{
+	int r = tasks_read(op, t->file_fd);
+
+	if (r < 0)
+		tasks_failed(t, r);
+}
+
+static int tasks_enter(void *userdata, int fd, const char *path)
+{
+	struct op *op = userdata;
+	struct node node;
+	unsigned need = 0;
+	_cleanup_close_ int file = cgroup_open_file(fd, "cgroup.procs", O_RDONLY, &node);
+	int r;
+
+	if (file < 0)
+		return file == -ENOENT || file == -ENODEV ? 1 : file;
+	/* What may not be read is as good as not there. */
+	if (subject_access(&op->subject, &node, 4, &need) != YES)
+		return 1;
+	r = tasks_read(op, file);
+	return r == -ENODEV ? 1 : r;
+}
+
+static void tasks_recursive_run(struct op *op, struct target *t)
+{
+	static const struct tree_ops ops = {.enter = tasks_enter};
+	int r = tree_walk(t->dir_fd, &ops, op);
+
+	if (r < 0)
+		tasks_failed(t, r);
+}
+
+static void tasks_collect(struct op *op)
+{
+	pids_sort_unique(op->reply.pids, &op->reply.n_pids);
+}
+
+const struct act act_tasks = {.prepare = tasks_prepare, .run = tasks_run, .collect = tasks_collect};
+const struct act act_tasks_recursive = {
+	.prepare = tasks_prepare, .run = tasks_recursive_run, .collect = tasks_collect};
+
+/*
+ * GetPidCgroup, GetPidCgroupAbs.
+ */
+
+static void locate_run(struct op *op, struct target *t)
+{
+	size_t from = op->question.absolute ? t->scope_len : t->base_len;
+	const char *rest;
+
+	/* From the base or the scope's root, of which the decision knows that it is an ancestor. */
+	rest = t->victim_path + (from == 1 ? 0 : from);
+	while (!op->question.absolute && *rest == '/')
+		rest++;
+	op->reply.text = strdup(*rest ? rest : "/");
+	if (!op->reply.text)
+		target_fail(t, -ENOMEM);
+}
+
+const struct act act_locate = {.run = locate_run};
+
+/*
+ * MovePid, MovePidAbs.
+ */
+
+static bool victim_alive(const struct op *op)
+{
+	struct pollfd p = {.fd = op->victim_pidfd, .events = POLLIN};
+
+	return poll(&p, 1, 0) == 0;
+}
+
+static void move_run(struct op *op, struct target *t)
+{
+	char text[16], path[PATH_TEXT_MAX + 1];
+	int len = snprintf(text, sizeof(text), "%d\n", op->victim_pid), r = 0;
+
+	/* A setuid program may have been executed since the ids were judged. */
+	r = facts_victim_again(op);
+	if (r < 0) {
+		t->reason = r == -EPERM ? REASON_TASK_IDS : REASON_TASK_ENDED;
+		return;
+	}
+	if (hierarchy_throttles(t->h) && target_path(t, path))
+		r = throttle_path(t->h, path);
+	if (r >= 0)
+		r = cgroup_write(t->dir_fd, "cgroup.procs", text, (size_t)len);
+	if (r < 0) {
+		target_fail(t, r);
+		return;
+	}
+	watch_touch(op->manager->watch, t->h, t->way[t->place.n - 1].id);
+	/* Alive after the write: the number was the judged task's all the time. */
+	if (!victim_alive(op)) {
+		log_line(LOG_NOTICE,
+			"a task ended while it was moved; its pid %d may have been reused",
+			op->victim_pid);
+		t->reason = REASON_TASK_ENDED;
+	}
+}
+
+const struct act act_move = {.run = move_run};

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <stdlib.h>
+#include <string.h>
+
+#include "act.h"
+#include "manager.h"
+
+static const struct act *const acts[METHOD_MAX] = {
+#define METHOD(name, in, in_names, out, out_names, action, base, flags, fn) \
+	[METHOD_##name] = &act_##fn,
+#include "../dbus/methods.def"
+#undef METHOD
+};
+
+/* Ping. */
+const struct act act_nothing = {0};
+
+static void controllers_collect(struct op *op)
+{
+	const struct hierarchies *all = &op->manager->hierarchies;
+	char **names = calloc(all->n + 1, sizeof(*names));
+
+	op->reply.names = names;
+	for (unsigned i = 0; names && i < all->n; i++)
+		names[i] = strdup(all->list[i].name);
+}
+
+const struct act act_controllers = {.collect = controllers_collect};
+
+const struct act *act_find(const struct method *method)
+{
+	return acts[method - methods];
+}
+
+bool act_blocks(const struct op *op)
+{
+	switch (op->question.action) {
+	case ACTION_LIMIT:
+		return op->question.key->flags & KEY_BLOCKS;
+	case ACTION_REMOVE:
+		return op->request.recursive != 0 || op->path.n == 0;
+	case ACTION_TASKS:
+	case ACTION_PRUNE:
+		return true;
+	case ACTION_READ:
+		return op->question.key && op->question.key->class == KEY_PIDS;
+	default:
+		return false;
+	}
+}

@@ -1,0 +1,326 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "manager.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "log.h"
+#include "op.h"
+#include "peer.h"
+#include "proc.h"
+#include "sandbox.h"
+
+#define SOCKET_DEFAULT "/run/cgmd/socket"
+#define SOCKET_LEGACY "/sys/fs/cgroup/cgmanager/sock"
+#define STOP_USEC (2 * 1000 * 1000)
+/* The initial user namespace (PROC_USER_INIT_INO in the kernel's proc_ns.h). */
+#define INIT_USER_INO 0xEFFFFFFDU
+/* A client holds its socket twice, a pidfd, a /proc directory and perhaps a pid namespace. */
+#define FDS_PER_PEER 5
+#define FDS_OWN 256
+
+static int fail(int r, const char *what)
+{
+	log_line(LOG_ERR, "%s: %s", what, strerror(-r));
+	return r;
+}
+
+/* Ids in uid_map are the host's only for a reader in the initial user namespace. */
+static int check_place(void)
+{
+	struct stat st;
+
+	if (geteuid() != 0) {
+		log_line(LOG_ERR, "cgmd must be started as root");
+		return -EPERM;
+	}
+	if (stat("/proc/self/ns/user", &st) < 0)
+		return fail(-errno, "/proc/self/ns/user");
+	if (st.st_ino != INIT_USER_INO) {
+		log_line(LOG_ERR,
+			"cgmd must run in the initial user namespace; containers use the host's "
+			"daemon through its socket");
+		return -EPERM;
+	}
+	return 0;
+}
+
+static void raise_fd_limit(const struct options *options)
+{
+	rlim_t wanted = (rlim_t)options->max_peers * FDS_PER_PEER + FDS_OWN;
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
+		return;
+	limit.rlim_cur = wanted;
+	if (limit.rlim_max < wanted)
+		limit.rlim_max = wanted;
+	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
+		return;
+	/* Without CAP_SYS_RESOURCE the hard limit is what there is. */
+	getrlimit(RLIMIT_NOFILE, &limit);
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
+		log_line(LOG_NOTICE, "the limit on open files allows %llu clients, not %u",
+			(unsigned long long)(limit.rlim_cur > FDS_OWN
+						     ? (limit.rlim_cur - FDS_OWN) / FDS_PER_PEER
+						     : 0),
+			options->max_peers);
+}
+
+static int delegation_add(struct manager *m, const char *name)
+{
+	if (m->n_delegation == DELEGATION_FILES_MAX)
+		return 0;
+	m->delegation[m->n_delegation] = strdup(name);
+	return m->delegation[m->n_delegation++] ? 0 : -ENOMEM;
+}
+
+/* What the kernel says may be delegated (cgroup-v2.rst, "Delegation Containment"; since 4.15),
+ * without memory.reclaim, which acts on the host's memory. */
+static int delegation_read(struct manager *m)
+{
+	static const char fallback[] = "cgroup.procs\ncgroup.threads\ncgroup.subtree_control\n";
+	char text[4096], *state = NULL, *name;
+	int r = 0;
+
+	if (proc_read(AT_FDCWD, "/sys/kernel/cgroup/delegate", text, sizeof(text)) <= 0)
+		memcpy(text, fallback, sizeof(fallback));
+	for (name = strtok_r(text, "\n", &state); r >= 0 && name;
+		name = strtok_r(NULL, "\n", &state))
+		if (strcmp(name, "memory.reclaim") != 0)
+			r = delegation_add(m, name);
+	return r;
+}
+
+static int open_procs(struct manager *m)
+{
+	m->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (m->proc_fd < 0)
+		return fail(-errno, "/proc");
+	m->pidns_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
+	return m->pidns_fd < 0 ? fail(-errno, "/proc/self/ns/pid") : 0;
+}
+
+static void on_accepted(void *userdata, int fd)
+{
+	peer_accept(userdata, fd);
+}
+
+static const struct listener_ops listener_ops = {.accepted = on_accepted};
+
+static int listen_path(struct manager *m, const char *path)
+{
+	int r;
+
+	if (m->n_listeners == LISTENERS_MAX)
+		return fail(-E2BIG, path);
+	r = listener_new_path(m->event, path, &listener_ops, m, &m->listeners[m->n_listeners]);
+	if (r == -EADDRINUSE) {
+		log_line(LOG_ERR, "another instance serves %s; it was left alone", path);
+		return r;
+	}
+	if (r < 0)
+		return fail(r, path);
+	m->n_listeners++;
+	return 0;
+}
+
+/* Old clients look for the socket there, where that is not itself a cgroup file system. */
+static bool legacy_possible(void)
+{
+	struct statfs fs;
+
+	return statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == TMPFS_MAGIC;
+}
+
+static int listen_inherited(struct manager *m, int n)
+{
+	int r = 0;
+
+	for (int i = 0; r >= 0 && i < n; i++) {
+		if (m->n_listeners == LISTENERS_MAX)
+			return fail(-E2BIG, "inherited sockets");
+		r = listener_new_fd(m->event, SD_LISTEN_FDS_START + i, &listener_ops, m,
+			&m->listeners[m->n_listeners]);
+		if (r < 0)
+			return fail(r, "an inherited file descriptor is no listening unix stream "
+				       "socket");
+		m->n_listeners++;
+	}
+	return r;
+}
+
+static int listen_all(struct manager *m)
+{
+	const struct options *o = m->options;
+	int n = sd_listen_fds(1), r = 0;
+
+	if (n < 0)
+		return fail(n, "LISTEN_FDS");
+	r = listen_inherited(m, n);
+	for (unsigned i = 0; r >= 0 && i < o->n_sockets; i++)
+		r = listen_path(m, o->sockets[i]);
+	if (r < 0 || o->n_sockets > 0)
+		return r;
+	if (n == 0)
+		r = listen_path(m, SOCKET_DEFAULT);
+	if (r >= 0 && legacy_possible())
+		r = listen_path(m, SOCKET_LEGACY);
+	return r;
+}
+
+static int discover(struct manager *m)
+{
+	char what[512] = "";
+	int r = hierarchies_discover(
+		&m->hierarchies, m->options->mount, m->options->ignore, what, sizeof(what));
+
+	if (r == -ENODEV && !what[0])
+		log_line(LOG_ERR, "no cgroup hierarchy is mounted whole here; mount one, or name "
+				  "controllers with -m");
+	else if (r < 0)
+		fail(r, what[0] ? what : "cgroup hierarchies");
+	return r;
+}
+
+static int on_signal(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	struct manager *m = userdata;
+
+	return sd_event_exit(m->event, 0);
+}
+
+static int add_signals(struct manager *m)
+{
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return -errno;
+	signal(SIGPIPE, SIG_IGN);
+	r = sd_event_add_signal(m->event, NULL, SIGTERM, on_signal, m);
+	return r < 0 ? r : sd_event_add_signal(m->event, NULL, SIGINT, on_signal, m);
+}
+
+static int confine(const struct options *options)
+{
+	int r;
+
+	if (options->no_sandbox)
+		return 0;
+	r = sandbox_capabilities();
+	if (r < 0)
+		return fail(r, "giving up capabilities");
+	r = sandbox_syscalls();
+	if (r < 0)
+		log_line(LOG_NOTICE, "no system call filter: %s, ignoring", strerror(-r));
+	return 0;
+}
+
+static int manager_start(struct manager *m)
+{
+	int r = check_place();
+
+	if (r >= 0)
+		r = discover(m);
+	if (r >= 0)
+		r = delegation_read(m);
+	if (r >= 0)
+		r = open_procs(m);
+	if (r < 0)
+		return r;
+	raise_fd_limit(m->options);
+	/* Before threads and clients: it is a copy of this process. */
+	r = inspector_start(&m->hierarchies, &m->inspector);
+	if (r < 0)
+		return fail(r, "starting the inspector");
+	r = sd_event_new(&m->event);
+	if (r >= 0)
+		r = add_signals(m);
+	if (r >= 0)
+		r = workers_new(m->event, &m->workers);
+	if (r >= 0)
+		r = watch_new(m->event, m->inspector, &m->hierarchies, &m->watch);
+	if (r < 0)
+		return fail(r, "starting the event loop");
+	r = listen_all(m);
+	if (r >= 0)
+		r = confine(m->options);
+	if (r < 0)
+		return r;
+	r = watch_scan(m->watch);
+	return r < 0 ? fail(r, "looking for marked cgroups") : 0;
+}
+
+int manager_new(const struct options *options, struct manager **ret)
+{
+	struct manager *m = calloc(1, sizeof(*m));
+	int r;
+
+	if (!m)
+		return -ENOMEM;
+	m->options = options;
+	m->proc_fd = m->pidns_fd = -EBADF;
+	r = manager_start(m);
+	if (r < 0) {
+		manager_free(m);
+		return r;
+	}
+	*ret = m;
+	return 0;
+}
+
+struct manager *manager_free(struct manager *m)
+{
+	if (!m)
+		return NULL;
+	while (m->n_listeners > 0)
+		listener_free(m->listeners[--m->n_listeners]);
+	while (m->peers)
+		peer_free(m->peers);
+	/* A write that waits for reclaim cannot be called back; the process may end all the same.
+	 */
+	if (m->workers && workers_stop(m->workers, STOP_USEC) < 0)
+		log_line(LOG_WARNING, "a write still waits in the kernel, ignoring");
+	watch_free(m->watch);
+	workers_free(m->workers);
+	inspector_free(m->inspector);
+	hierarchies_done(&m->hierarchies);
+	sd_event_unref(m->event);
+	close_fd(&m->proc_fd);
+	close_fd(&m->pidns_fd);
+	for (unsigned i = 0; i < m->n_delegation; i++)
+		free(m->delegation[i]);
+	free(m->spare_op);
+	free(m);
+	return NULL;
+}
+
+int manager_run(struct manager *m)
+{
+	int r = sd_event_loop(m->event);
+
+	sd_notify(0, "STOPPING=1");
+	return r;
+}
+
+void manager_fail(struct manager *m, int err, const char *what)
+{
+	fail(err, what);
+	sd_event_exit(m->event, err);
+}

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "op.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "act.h"
+#include "cleanup.h"
+#include "facts.h"
+#include "gather.h"
+#include "manager.h"
+#include "peer.h"
+
+/* A verdict asks for new facts each time; there are not so many. */
+#define ROUNDS_MAX 16
+
+struct op *op_new(struct manager *manager, struct peer *peer)
+{
+	struct op *op = TAKE_PTR(manager->spare_op);
+
+	if (!op)
+		op = malloc(sizeof(*op));
+	if (!op)
+		return NULL;
+	op->manager = manager;
+	op->peer = peer;
+	op->message = NULL;
+	op->question = (struct question){0};
+	op->path.absolute = false;
+	op->path.n = 0;
+	op->path.len = 0;
+	op->path.text[0] = '\0';
+	op->subject.have = 0;
+	op->subject.uid = peer->identity.uid;
+	op->subject.gid = peer->identity.gid;
+	op->victim = (struct victim){0};
+	op->victim_pid = 0;
+	op->victim_pidfd = op->victim_proc_fd = op->pidns_fd = -EBADF;
+	op->pidns_owned = false;
+	op->n_targets = 0;
+	op->targets = NULL;
+	op->reply = (struct reply){0};
+	return op;
+}
+
+static void target_done(struct target *t)
+{
+	close_fd(&t->dir_fd);
+	close_fd(&t->parent_fd);
+	close_fd(&t->file_fd);
+	free(t->throttle);
+	for (char **left = t->left; left && *left; left++)
+		free(*left);
+	free(t->left);
+}
+
+struct op *op_free(struct op *op)
+{
+	struct manager *m = op->manager;
+
+	for (unsigned i = 0; i < op->n_targets; i++)
+		target_done(&op->targets[i]);
+	if (op->targets != &op->first)
+		free(op->targets);
+	close_fd(&op->victim_pidfd);
+	close_fd(&op->victim_proc_fd);
+	if (op->pidns_owned)
+		close_fd(&op->pidns_fd);
+	reply_done(&op->reply);
+	sd_bus_message_unref(op->message);
+	if (m->spare_op)
+		free(op);
+	else
+		m->spare_op = op;
+	return NULL;
+}
+
+void target_fail(struct target *t, int err)
+{
+	switch (err) {
+	case -EBUSY:
+	case -ENOTEMPTY:
+		t->reason = REASON_BUSY;
+		break;
+	case -ENODEV:
+	case -ENOENT:
+		t->reason = REASON_CGROUP_MISSING;
+		break;
+	case -ESRCH:
+		t->reason = REASON_TASK_ENDED;
+		break;
+	case -EOPNOTSUPP:
+		t->reason = REASON_CONTROLLER_OFF;
+		break;
+	case -EDQUOT:
+		t->reason = REASON_QUOTA;
+		break;
+	default:
+		t->reason = REASON_KERNEL;
+		break;
+	}
+	t->err = -err;
+}
+
+/*
+ * The question, from the words of the call alone.
+ */
+
+static enum reason question_path(struct op *op)
+{
+	enum reason reason;
+
+	if (!op->request.cgroup)
+		return REASON_OK;
+	reason = path_parse(op->request.cgroup, &op->path);
+	if (reason == REASON_OK && op->request.method->base == BASE_BELOW && op->path.absolute)
+		return REASON_PATH_ABSOLUTE;
+	return reason;
+}
+
+static enum reason question_key(struct op *op, const char *name)
+{
+	if (!key_name_valid(name))
+		return REASON_KEY_NAME;
+	op->question.key = key_find(name);
+	return REASON_OK;
+}
+
+static enum reason question_build(struct op *op)
+{
+	const struct request *request = &op->request;
+	struct question *q = &op->question;
+	enum reason reason = question_path(op);
+
+	q->action = request->method->action;
+	q->absolute = request->method->base == BASE_SCOPE;
+	q->max_depth = op->manager->options->max_depth;
+	q->uid = (uint32_t)request->uid;
+	q->gid = (uint32_t)request->gid;
+	if (reason == REASON_OK && request->key)
+		reason = question_key(op, request->key);
+	if (reason == REASON_OK && request->file && request->file[0]) {
+		q->has_file = true;
+		reason = question_key(op, request->file);
+	}
+	if (reason == REASON_OK && q->action == ACTION_CHMOD &&
+		(request->mode < 0 || request->mode > 07777))
+		reason = REASON_MODE;
+	if (reason == REASON_OK && request->value && strlen(request->value) > PATH_TEXT_MAX)
+		reason = REASON_VALUE_LENGTH;
+	return reason;
+}
+
+/*
+ * Gather and decide.
+ */
+
+static enum reason judge(struct op *op, struct target *t, const struct act *act)
+{
+	enum reason reason = act->prepare ? act->prepare(op, t) : REASON_OK;
+
+	for (unsigned round = 0; reason == REASON_OK && round < ROUNDS_MAX; round++) {
+		struct verdict v = decide(&op->question, &t->facts);
+
+		if (v.need == 0)
+			return v.reason;
+		reason = facts_gather(op, t, v.need);
+	}
+	return reason == REASON_OK ? REASON_INTERNAL : reason;
+}
+
+/* What was refused, or cannot be known of, in one of several hierarchies is passed over there. */
+static bool is_denial(enum reason reason)
+{
+	switch (reason_row(reason)->kind) {
+	case KIND_ACCESS_DENIED:
+	case KIND_NOT_FOUND:
+		return true;
+	case KIND_NO_SUCH_PROCESS:
+		return reason != REASON_TASK_ENDED;
+	default:
+		return false;
+	}
+}
+
+/* Everything is judged before anything is done. */
+static enum reason judge_all(struct op *op, const struct act *act)
+{
+	enum reason denied = REASON_OK;
+	unsigned granted = 0;
+
+	for (unsigned i = 0; i < op->n_targets; i++) {
+		struct target *t = &op->targets[i];
+
+		if (t->reason == REASON_OK)
+			t->reason = judge(op, t, act);
+		if (t->reason == REASON_OK)
+			granted++;
+		else if (op->question.action == ACTION_REMOVE && t->reason == REASON_CGROUP_MISSING)
+			granted++; /* "did not exist" is an answer */
+		else if (is_denial(t->reason))
+			denied = denied == REASON_OK ? t->reason : denied;
+		else if (op->question.action != ACTION_MOVE)
+			return t->reason;
+	}
+	return granted > 0 ? REASON_OK : denied == REASON_OK ? REASON_INTERNAL : denied;
+}
+
+/* An act that goes on judging below its target needs all facts about the requestor at once, and
+ * what runs on a worker cannot gather. */
+static enum reason facts_for_act(struct op *op)
+{
+	const struct method *method = op->request.method;
+	enum action action = method->action;
+	enum reason reason = REASON_OK;
+	int r = 0;
+
+	if ((method->flags & METHOD_RECURSIVE) || action == ACTION_REMOVE)
+		reason = facts_gather(op, &op->targets[0], FACT_STATUS | FACT_MAPS | FACT_NS);
+	else if (method->flags & METHOD_KEYS)
+		reason = facts_gather(op, &op->targets[0], FACT_MAPS);
+	if (reason != REASON_OK)
+		return reason;
+	if (action == ACTION_TASKS || (action == ACTION_READ && op->question.key &&
+					      op->question.key->class == KEY_PIDS)) {
+		r = gather_pidns(op);
+		if (r < 0)
+			return gather_error(r);
+		op->pidns_owned = op->pidns_fd != op->manager->pidns_fd;
+		op->pidns_fd = op->pidns_owned ? fcntl(op->pidns_fd, F_DUPFD_CLOEXEC, 3) : -EBADF;
+		if (op->pidns_owned && op->pidns_fd < 0)
+			return REASON_INTERNAL;
+	}
+	return REASON_OK;
+}
+
+/*
+ * Act.
+ */
+
+/* The first failure of an act; what went before it is taken back where that is possible. */
+static void act_fail(struct op *op, const struct act *act, unsigned failed)
+{
+	if (!act->undo)
+		return;
+	for (unsigned i = failed; i-- > 0;)
+		if (op->targets[i].reason == REASON_OK)
+			act->undo(op, &op->targets[i]);
+}
+
+/* "in memory; done in pids, cpuset": half-done work is reported as it is. */
+static char *failure_detail(const struct op *op, const struct act *act, const struct target *t)
+{
+	char *text = NULL;
+	size_t size = 0;
+	FILE *f = open_memstream(&text, &size);
+	const char *before = "; done in ";
+
+	if (!f)
+		return NULL;
+	if (op->n_targets > 1)
+		fprintf(f, "in %s", t->h->name);
+	if (t->err)
+		fprintf(f, "%s%s", op->n_targets > 1 ? ": " : "", strerror(t->err));
+	for (unsigned i = 0; op->n_targets > 1 && !act->undo && i < op->n_targets; i++)
+		if (op->targets[i].reason == REASON_OK && op->targets[i].done) {
+			fprintf(f, "%s%s", before, op->targets[i].h->name);
+			before = ", ";
+		}
+	if (fclose(f) != 0 || size == 0) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+static void act_run(struct op *op)
+{
+	const struct act *act = act_find(op->request.method);
+	bool goes_on = op->question.action == ACTION_MOVE;
+	const struct target *failed = NULL;
+
+	for (unsigned i = 0; i < op->n_targets && (!failed || goes_on); i++) {
+		struct target *t = &op->targets[i];
+
+		if (t->reason != REASON_OK)
+			continue;
+		if (act->run)
+			act->run(op, t);
+		t->done = t->reason == REASON_OK;
+		if (t->done)
+			continue;
+		failed = failed ? failed : t;
+		if (!goes_on)
+			act_fail(op, act, i);
+	}
+	for (unsigned i = 0; goes_on && !failed && i < op->n_targets; i++)
+		if (op->targets[i].reason != REASON_OK && !is_denial(op->targets[i].reason))
+			failed = &op->targets[i];
+	if (failed) {
+		op->reply.reason = failed->reason;
+		op->reply.detail = failure_detail(op, act, failed);
+	} else if (act->collect) {
+		act->collect(op);
+	}
+}
+
+static void act_settle(struct op *op)
+{
+	const struct act *act = act_find(op->request.method);
+
+	for (unsigned i = 0; act->settle && i < op->n_targets; i++) {
+		struct target *t = &op->targets[i];
+
+		if (!t->done)
+			continue;
+		act->settle(op, t);
+		if (t->reason != REASON_OK && op->reply.reason == REASON_OK) {
+			op->reply.reason = t->reason;
+			op->reply.detail = failure_detail(op, act, t);
+		}
+	}
+}
+
+static struct op *op_of_job(struct job *job)
+{
+	return (struct op *)((char *)job - offsetof(struct op, job));
+}
+
+static void job_run(struct job *job)
+{
+	act_run(op_of_job(job));
+}
+
+static void job_done(struct job *job)
+{
+	struct op *op = op_of_job(job);
+
+	act_settle(op);
+	peer_answer(op);
+}
+
+static int act_submit(struct op *op)
+{
+	int r;
+
+	op->job = (struct job){.owner = op->subject.uid, .run = job_run, .done = job_done};
+	r = workers_submit(op->manager->workers, &op->job);
+	if (r < 0)
+		return r;
+	op->peer->op = op;
+	transport_hold(op->peer->transport);
+	return 0;
+}
+
+/*
+ * All five.
+ */
+
+static enum reason op_prepare(struct op *op, const struct act *act)
+{
+	enum action action = op->request.method->action;
+	enum reason reason = question_build(op);
+
+	if (action == ACTION_NONE)
+		return REASON_OK;
+	if (reason == REASON_OK)
+		reason = facts_hierarchies(op);
+	if (reason == REASON_OK)
+		reason = facts_open(op);
+	if (reason == REASON_OK && (action == ACTION_MOVE || action == ACTION_LOCATE))
+		reason = facts_victim(op);
+	if (reason == REASON_OK)
+		reason = judge_all(op, act);
+	if (reason == REASON_OK)
+		reason = facts_for_act(op);
+	if (reason == REASON_OK)
+		reason = facts_requestor_still(op);
+	return reason;
+}
+
+void op_run(struct op *op)
+{
+	const struct act *act = act_find(op->request.method);
+	int r;
+
+	op->reply.reason = op_prepare(op, act);
+	if (op->reply.reason == REASON_OK && act_blocks(op)) {
+		r = act_submit(op);
+		if (r >= 0)
+			return;
+		op->reply.reason = r == -EDQUOT ? REASON_QUOTA : REASON_INTERNAL;
+	} else if (op->reply.reason == REASON_OK) {
+		act_run(op);
+		act_settle(op);
+	} else if (op->n_targets == 1 && op->first.err) {
+		op->reply.detail = failure_detail(op, act, &op->first);
+	}
+	peer_answer(op);
+}

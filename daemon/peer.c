@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "peer.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "../dbus/dispatch.h"
+#include "../policy/reason.h"
+#include "cleanup.h"
+#include "facts.h"
+#include "log.h"
+#include "manager.h"
+
+/* Is one more connection of this uid within the quotas? */
+static bool quota_allows(const struct manager *m, uid_t uid)
+{
+	unsigned n = 0;
+
+	if (m->n_peers >= m->options->max_peers)
+		return false;
+	/* Below the quota in all there is nothing to count. */
+	if (m->n_peers < m->options->max_peers_uid)
+		return true;
+	for (const struct peer *peer = m->peers; peer; peer = peer->next)
+		n += peer->identity.uid == uid;
+	return n < m->options->max_peers_uid;
+}
+
+static void peer_link(struct peer *peer)
+{
+	struct manager *m = peer->manager;
+
+	peer->next = m->peers;
+	peer->link = &m->peers;
+	if (m->peers)
+		m->peers->link = &peer->next;
+	m->peers = peer;
+	m->n_peers++;
+}
+
+struct peer *peer_free(struct peer *peer)
+{
+	if (!peer)
+		return NULL;
+	/* What a worker does for it is finished, and answered to nobody. */
+	if (peer->op)
+		peer->op->peer = NULL;
+	if (peer->link) {
+		*peer->link = peer->next;
+		if (peer->next)
+			peer->next->link = peer->link;
+		peer->manager->n_peers--;
+	}
+	transport_free(peer->transport);
+	identity_done(&peer->identity);
+	free(peer);
+	return NULL;
+}
+
+static void on_call(void *userdata, sd_bus_message *m, const struct request *request)
+{
+	struct peer *peer = userdata;
+	struct op *op = op_new(peer->manager, peer);
+
+	if (!op) {
+		struct reply reply = {.reason = REASON_INTERNAL};
+
+		dispatch_reply(m, request, &reply);
+		return;
+	}
+	op->message = sd_bus_message_ref(m);
+	op->request = *request;
+	op_run(op);
+}
+
+static void log_refusal(const struct peer *peer, const struct request *request, const char *method,
+	enum reason reason)
+{
+	log_denial(&(struct log_denial){
+		.method = method,
+		.cgroup = request ? request->cgroup : NULL,
+		.reason = reason_row(reason)->token,
+		.pid = peer->identity.pid,
+		.uid = peer->identity.uid,
+	});
+}
+
+static void on_refused(void *userdata, sd_bus_message *m, enum reason reason)
+{
+	log_refusal(userdata, NULL, sd_bus_message_get_member(m), reason);
+}
+
+static bool on_may_know_host(void *userdata)
+{
+	struct peer *peer = userdata;
+	struct op *op = op_new(peer->manager, peer);
+	bool is = op && facts_host_root(op);
+
+	if (op)
+		op_free(op);
+	return is;
+}
+
+static const struct dispatch_ops dispatch_ops = {
+	.call = on_call,
+	.refused = on_refused,
+	.may_know_host = on_may_know_host,
+};
+
+static int on_message(void *userdata, sd_bus_message *m)
+{
+	return dispatch_message(m, &dispatch_ops, userdata);
+}
+
+static void on_closed(void *userdata, const char *why)
+{
+	struct peer *peer = userdata;
+
+	log_line(LOG_DEBUG, "connection of pid %d uid %u ended: %s", peer->identity.pid,
+		peer->identity.uid, why);
+	peer_free(peer);
+}
+
+static const struct transport_ops transport_ops = {.message = on_message, .closed = on_closed};
+
+void peer_accept(struct manager *manager, int fd)
+{
+	struct peer *peer = calloc(1, sizeof(*peer));
+	int r = -ENOMEM;
+
+	if (peer) {
+		peer->manager = manager;
+		peer->identity = IDENTITY_NONE;
+		r = identity_take(&peer->identity, fd, manager->proc_fd, manager->options->strict);
+	}
+	if (r >= 0 && !quota_allows(manager, peer->identity.uid)) {
+		log_denial(&(struct log_denial){
+			.method = "connect",
+			.reason = reason_row(REASON_QUOTA)->token,
+			.pid = peer->identity.pid,
+			.uid = peer->identity.uid,
+		});
+		r = -EDQUOT;
+	}
+	if (r < 0) {
+		/* Whoever is gone, or over a quota, sees the end of the connection. */
+		if (r != -ESRCH && r != -EDQUOT)
+			log_line(LOG_WARNING, "a client was not taken: %s", strerror(-r));
+		close(fd);
+		peer_free(peer);
+		return;
+	}
+	r = transport_new(manager->event, fd, &manager->options->limits, &transport_ops, peer,
+		&peer->transport);
+	if (r < 0) {
+		log_line(LOG_WARNING, "a client was not taken: %s", strerror(-r));
+		peer_free(peer);
+		return;
+	}
+	peer_link(peer);
+}
+
+void peer_answer(struct op *op)
+{
+	struct peer *peer = op->peer;
+	int r;
+
+	if (peer) {
+		bool later = peer->op == op;
+
+		if (op->reply.reason != REASON_OK)
+			log_refusal(peer, &op->request, op->request.method->name, op->reply.reason);
+		r = dispatch_reply(op->message, &op->request, &op->reply);
+		if (r < 0)
+			log_line(LOG_DEBUG, "no answer could be sent to pid %d: %s, ignoring",
+				peer->identity.pid, strerror(-r));
+		if (later) {
+			peer->op = NULL;
+			transport_flush(peer->transport);
+			transport_resume(peer->transport);
+		}
+	}
+	op_free(op);
+}

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <getopt.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "../../daemon/options.h"
+
+#define ARGS_MAX 40
+
+static enum options_result parse(const char *line, struct options *ret)
+{
+	static char text[1024];
+	char *argv[ARGS_MAX] = {(char *)"cgmd"}, *state = NULL;
+	int argc = 1;
+
+	assert_true(strlen(line) < sizeof(text));
+	strcpy(text, line);
+	for (char *word = strtok_r(text, " ", &state); word && argc < ARGS_MAX - 1;
+		word = strtok_r(NULL, " ", &state))
+		argv[argc++] = word;
+	optind = 0; /* getopt(3): start anew */
+	opterr = 0;
+	return options_parse(argc, argv, ret);
+}
+
+static void test_defaults(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(parse("", &o), OPTIONS_RUN);
+	assert_int_equal(o.n_sockets, 0);
+	assert_int_equal(o.max_depth, 16);
+	assert_int_equal(o.limits.message_max, 65536);
+	assert_int_equal(o.ready_fd, -1);
+	assert_null(o.mount);
+	assert_false(o.daemonize || o.sigstop || o.strict || o.debug || o.no_sandbox);
+}
+
+static void test_values(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(parse("--socket /a -s /b -m name=x,net_cls -M cpu --max-depth 3 --daemon "
+			       "--pidfile /p --ready-fd 7 --sigstop --auth-timeout 9 -d",
+				 &o),
+		OPTIONS_RUN);
+	assert_int_equal(o.n_sockets, 2);
+	assert_string_equal(o.sockets[0], "/a");
+	assert_string_equal(o.sockets[1], "/b");
+	assert_string_equal(o.mount, "name=x,net_cls");
+	assert_string_equal(o.ignore, "cpu");
+	assert_string_equal(o.pidfile, "/p");
+	assert_int_equal(o.max_depth, 3);
+	assert_int_equal(o.ready_fd, 7);
+	assert_int_equal(o.limits.auth_usec, 9000000);
+	assert_true(o.daemonize && o.sigstop && o.debug);
+}
+
+static void test_wrong(void **state)
+{
+	static const char *const lines[] = {"--max-depth 0", "--max-depth 1025", "--max-depth x",
+		"--max-depth 3x", "--max-depth -3", "--max-depth +3", "--max-depth", "--socket rel",
+		"--ready-fd -1", "--nonsense", "word", "--message-max 65537", "--auth-timeout 0",
+		"-x"};
+	struct options o = {.max_depth = 77};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		assert_int_equal(parse(lines[i], &o), OPTIONS_WRONG);
+	assert_int_equal(o.max_depth, 77);
+}
+
+static void test_too_many_sockets(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(
+		parse("-s /1 -s /2 -s /3 -s /4 -s /5 -s /6 -s /7 -s /8 -s /9 -s /10 -s /11 "
+		      "-s /12 -s /13 -s /14 -s /15 -s /16",
+			&o),
+		OPTIONS_RUN);
+	assert_int_equal(
+		parse("-s /1 -s /2 -s /3 -s /4 -s /5 -s /6 -s /7 -s /8 -s /9 -s /10 -s /11 "
+		      "-s /12 -s /13 -s /14 -s /15 -s /16 -s /17",
+			&o),
+		OPTIONS_WRONG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_defaults),
+		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_wrong),
+		cmocka_unit_test(test_too_many_sockets),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
