@@ -193,6 +193,8 @@ class Agent:
 
     def __init__(self, channel, name):
         self.channel, self.name, self.children = channel, name, []
+        # A bound only: an agent that was frozen by a fault must not hold up the tests for ever.
+        channel.settimeout(120)
         hello, _, self.pid = get(channel)
         if hello != "hello":
             raise hello
