@@ -33,13 +33,14 @@ static enum reason create_prepare(struct op *op, struct target *t)
 	return REASON_OK;
 }
 
-/* Not what makes the host run something, and not what is the host's to set. */
+/* Not what makes the host run something, not what is the host's to set, and not what only cgmd's
+ * judging keeps below the ancestors' limits. */
 static bool is_given(const char *name)
 {
 	const struct key *key = key_find(name);
 
-	return !(key && key->class == KEY_HOST) && strcmp(name, "notify_on_release") != 0 &&
-	       strcmp(name, "release_agent") != 0;
+	return !(key && (key->class == KEY_HOST || (key->flags & KEY_THROTTLE))) &&
+	       strcmp(name, "notify_on_release") != 0 && strcmp(name, "release_agent") != 0;
 }
 
 static int give_file(void *userdata, int dirfd, const char *name)

@@ -12,6 +12,7 @@
 #include "act.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "inspect.h"
 #include "manager.h"
 #include "ops.h"
 
@@ -110,6 +111,32 @@ static enum reason set_prepare(struct op *op, struct target *t)
 	return r < 0 ? REASON_INTERNAL : REASON_OK;
 }
 
+/* The core does not have the capability that the kernel asks for. */
+static int set_by_inspector(struct op *op, const struct target *t)
+{
+	_cleanup_close_ int fd = cgroup_open_file(t->dir_fd, op->request.key, O_WRONLY, NULL);
+
+	return fd < 0 ? fd : inspect_write_devices(op->manager->inspector, fd, op->request.value);
+}
+
+static enum reason set_error(const struct op *op, int err)
+{
+	switch (err) {
+	case -ENOENT:
+		return REASON_KEY_MISSING;
+	case -EINVAL:
+	case -ERANGE:
+	case -E2BIG:
+		return REASON_VALUE_REFUSED;
+	case -EPERM:
+		/* v1's devices: the parent does not have what the rule gives. */
+		if (op->question.key->flags & KEY_ADMIN)
+			return REASON_VALUE_WIDER;
+		break;
+	}
+	return REASON_OK;
+}
+
 static void set_run(struct op *op, struct target *t)
 {
 	char text[PATH_TEXT_MAX + 2];
@@ -127,13 +154,14 @@ static void set_run(struct op *op, struct target *t)
 	}
 	memcpy(text, op->request.value, len);
 	text[len] = '\n';
-	r = cgroup_write(t->dir_fd, op->request.key, text, len + 1);
-	if (r == -ENOENT)
-		t->reason = REASON_KEY_MISSING;
-	else if (r == -EINVAL || r == -ERANGE)
-		t->reason = REASON_VALUE_REFUSED;
-	else if (r < 0)
+	r = op->question.key->flags & KEY_ADMIN
+		    ? set_by_inspector(op, t)
+		    : cgroup_write(t->dir_fd, op->request.key, text, len + 1);
+	if (r < 0) {
 		target_fail(t, r);
+		if (set_error(op, r) != REASON_OK)
+			t->reason = set_error(op, r);
+	}
 }
 
 const struct act act_set = {.prepare = set_prepare, .run = set_run};

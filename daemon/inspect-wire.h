@@ -19,16 +19,19 @@ enum inspect_op {
 	INSPECT_MARK_SET,  /* number: enum mark; the request carries the directory's fd */
 	INSPECT_MARK_CLEAR,
 	INSPECT_MARK_GET,
+	INSPECT_WRITE, /* text; the request carries the file's fd */
 	INSPECT_MAX,
 };
 
 #define INSPECT_NO_HIERARCHY UINT32_MAX
+#define INSPECT_TEXT_MAX 64
 
 struct inspect_request {
 	uint32_t seq;
 	uint32_t op;
 	int32_t pid, other;
 	uint32_t number;
+	char text[INSPECT_TEXT_MAX]; /* NUL-terminated */
 };
 
 struct inspect_reply {

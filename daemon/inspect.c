@@ -223,6 +223,17 @@ int inspect_pidns(struct inspector *i, pid_t pid)
 	return r < 0 ? r : fd;
 }
 
+int inspect_write_devices(struct inspector *i, int fd, const char *rule)
+{
+	struct inspect_request request = {.op = INSPECT_WRITE};
+	struct inspect_reply reply;
+
+	if (strlen(rule) >= sizeof(request.text))
+		return -E2BIG;
+	strcpy(request.text, rule);
+	return fd < 0 ? -EBADF : ask(i, &request, fd, &reply, NULL);
+}
+
 static int ask_mark(struct inspector *i, enum inspect_op op, int dirfd, enum mark mark)
 {
 	struct inspect_request request = {.op = op, .number = mark};

@@ -52,6 +52,11 @@ int inspect_userns_below(struct inspector *i, pid_t victim, pid_t requestor);
 /* An fd of the process' pid namespace; the caller closes it. A process never changes its own. */
 int inspect_pidns(struct inspector *i, pid_t pid);
 
+/* Writes a rule to v1's devices.allow or devices.deny, which the kernel lets only CAP_SYS_ADMIN do,
+ * by a file fd that the caller opened for writing. The kernel holds it to the parent's rules.
+ * -E2BIG: too long for one. */
+int inspect_write_devices(struct inspector *i, int fd, const char *rule);
+
 /* By an fd of the cgroup's directory (not O_PATH). The value is the cgroup's id, so that a mark
  * that was copied elsewhere does not count. inspect_mark_get: 1 set and valid, 0 not. */
 int inspect_mark_set(struct inspector *i, int dirfd, enum mark mark);

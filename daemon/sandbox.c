@@ -9,8 +9,9 @@
 #include <sys/socket.h>
 
 /* Root-owned cgroup files need none of these; directories that a container owns need DAC_OVERRIDE,
- * and giving away needs CHOWN and FOWNER (capabilities(7)). */
-static const cap_value_t kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL};
+ * giving away needs CHOWN and FOWNER (capabilities(7)); cpuset and cpu ask SYS_NICE of whoever
+ * moves a task with capabilities that the mover has not (the kernel's cap_task_setscheduler()). */
+static const cap_value_t kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SYS_NICE};
 
 static const int refused[] = {
 	SCMP_SYS(execve),

@@ -5,7 +5,7 @@
  */
 #pragma once
 
-/* Keeps CHOWN, DAC_OVERRIDE, FOWNER and KILL, and sets no_new_privs. */
+/* Keeps CHOWN, DAC_OVERRIDE, FOWNER, KILL and SYS_NICE, and sets no_new_privs. */
 int sandbox_capabilities(void);
 
 /* Refuses, with EPERM, system calls that the daemon has no use for and an intruder has: execve,

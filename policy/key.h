@@ -20,6 +20,7 @@ enum key_class {
 enum key_flags {
 	KEY_BLOCKS =
 		1 << 0, /* a write may wait in the kernel: reclaim, rebuild of domains, freezing */
+	KEY_ADMIN = 1 << 2,    /* the kernel wants CAP_SYS_ADMIN of the writer */
 	KEY_THROTTLE = 1 << 1, /* v1 blkio.throttle: not hierarchical, may only be narrowed */
 };
 
