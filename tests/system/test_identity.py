@@ -157,6 +157,7 @@ def adopt(channel, key="passed"):
     _, fds, _, _ = socket.recv_fds(channel, 1, 1)
     bus = wire.Bus.__new__(wire.Bus)
     bus.socket = socket.socket(fileno=fds[0])
+    bus.socket.settimeout(60)
     bus.serial, bus.data, bus.got_fds = 1000, b"", 0
     agent.here[key] = bus
 

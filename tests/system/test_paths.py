@@ -278,6 +278,7 @@ def test_t12_deep_tree(w):
     for _ in range(3000):
         os.mkdir("d", dir_fd=fd)
         below = os.open("d", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
+        os.fchown(below, 100000, 100000)
         os.close(fd)
         fd = below
     os.close(fd)
