@@ -37,7 +37,7 @@ def test_default_sockets(w):
     """Without --socket: /run/cgmd/socket, and cgmanager's where /sys/fs/cgroup is a tmpfs."""
     ready, told = os.pipe()
     with open(f"{w.directory}/log", "wb") as log:
-        process = subprocess.Popen([w.program, "--ready-fd", str(told)], pass_fds=(told,), stdout=log,
+        process = subprocess.Popen([*w.program, "--ready-fd", str(told)], pass_fds=(told,), stdout=log,
                                    stderr=log)
     os.close(told)
     assert os.read(ready, 1), read(f"{w.directory}/log")
@@ -64,7 +64,7 @@ def test_listen_fds(w):
     log, ready = f"{w.directory}/log", os.pipe()
     with open(log, "wb") as out:
         process = subprocess.Popen(
-            ["bash", "-c", script, "sh", w.program, "--ready-fd", str(ready[1])],
+            ["bash", "-c", script, "sh", *w.program, "--ready-fd", str(ready[1])],
             pass_fds=(listener.fileno(), ready[1]), stdout=out, stderr=out,
             env={**os.environ, "LISTEN_FDS": "1"})
     os.close(ready[1])
@@ -114,7 +114,7 @@ def test_pidfile(w):
 def test_daemon_option(w):
     """--daemon returns when the daemon answers; the pid file names it."""
     path, address = f"{w.directory}/pid", f"{w.directory}/socket"
-    done = subprocess.run([w.program, "--daemon", "--pidfile", path, "--socket", address], timeout=60,
+    done = subprocess.run([*w.program, "--daemon", "--pidfile", path, "--socket", address], timeout=60,
                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                           stderr=subprocess.DEVNULL, check=False)
     equal(done.returncode, 0)
@@ -137,7 +137,7 @@ def ended(pid):
 def test_second_instance(w):
     """A second one says so and leaves the first alone."""
     client = w.container()
-    done = subprocess.run([w.program, "--socket", w.daemon.socket], capture_output=True, text=True,
+    done = subprocess.run([*w.program, "--socket", w.daemon.socket], capture_output=True, text=True,
                           timeout=60, check=False)
     assert done.returncode != 0
     assert done.stderr.strip(), "said nothing"
@@ -160,7 +160,7 @@ def test_file_in_the_way(w):
     """What is no socket is not replaced."""
     path = f"{w.directory}/file"
     world.write(path, "precious")
-    done = subprocess.run([w.program, "--socket", path], capture_output=True, text=True, timeout=60,
+    done = subprocess.run([*w.program, "--socket", path], capture_output=True, text=True, timeout=60,
                           check=False)
     assert done.returncode != 0 and done.stderr.strip(), (done.returncode, done.stderr)
     equal(read(path), "precious")
@@ -192,11 +192,11 @@ def test_max_depth(w):
 def test_bad_options(w):
     """What it does not understand it does not start with, and says so."""
     for options in (["--nosuch"], ["--max-depth", "x"], ["--max-depth"], ["--ready-fd", "x"], ["word"]):
-        done = subprocess.run([w.program, *options], capture_output=True, text=True, timeout=60,
+        done = subprocess.run([*w.program, *options], capture_output=True, text=True, timeout=60,
                               check=False)
         assert done.returncode != 0 and done.stderr.strip(), options
     for option in ("--help", "--version"):
-        done = subprocess.run([w.program, option], capture_output=True, text=True, timeout=60,
+        done = subprocess.run([*w.program, option], capture_output=True, text=True, timeout=60,
                               check=False)
         equal((done.returncode, bool(done.stdout.strip())), (0, True), option)
 
