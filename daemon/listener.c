@@ -218,6 +218,7 @@ int listener_new_path(sd_event *event, const char *path, const struct listener_o
 {
 	__attribute__((cleanup(listener_freep))) struct listener *l = NULL;
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	struct stat st;
 	int r;
 
 	if (path[0] != '/')
@@ -236,6 +237,8 @@ int listener_new_path(sd_event *event, const char *path, const struct listener_o
 	r = take_lock(l);
 	if (r < 0)
 		return r;
+	if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
+		return -ENOTSOCK;
 	strcpy(addr.sun_path, path);
 	r = served(&addr);
 	if (r != 0)

@@ -14,8 +14,8 @@ struct listener_ops {
 	void (*accepted)(void *userdata, int fd); /* takes fd, non-blocking and close-on-exec */
 };
 
-/* -EADDRINUSE: another instance serves it (left alone). Makes the directory (0755) if it is
- * missing. Mode of the socket: 0666. */
+/* -EADDRINUSE: another instance serves it (left alone). -ENOTSOCK: something else has that name
+ * (left alone). Makes the directory (0755) if it is missing. Mode of the socket: 0666. */
 int listener_new_path(sd_event *event, const char *path, const struct listener_ops *ops,
 	void *userdata, struct listener **ret);
 /* An inherited listening stream socket of AF_UNIX (LISTEN_FDS); takes fd. -EINVAL: it is not one.

@@ -176,9 +176,11 @@ static int listen_all(struct manager *m)
 		return r;
 	if (n == 0)
 		r = listen_path(m, SOCKET_DEFAULT);
-	if (r >= 0 && legacy_possible())
-		r = listen_path(m, SOCKET_LEGACY);
-	return r;
+	if (r < 0 || !legacy_possible())
+		return r;
+	/* A convenience for old clients, on a tmpfs that may be read-only: nobody named it. */
+	r = listen_path(m, SOCKET_LEGACY);
+	return r == -EADDRINUSE ? r : 0;
 }
 
 static int discover(struct manager *m)

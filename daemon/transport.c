@@ -48,6 +48,10 @@ struct transport {
 	void *userdata;
 	sd_bus *bus;
 	sd_event_source *io, *timer;
+	/* The beginning of a message that is not whole yet, taken off the queue so that the peer
+	 * can send the rest: in one-byte pieces some 270 bytes fill it. */
+	unsigned char *begun;
+	size_t n_begun;
 	const char *why; /* it is over, and the owner is about to be told */
 	int fd;		 /* the client's socket */
 	uint16_t auth_bytes;
@@ -62,7 +66,8 @@ struct transport {
 	bool bus_has_fd : 1; /* and closes it */
 };
 
-/* The part of the receive queue's head that was looked at, in `look`. */
+/* The part of what is to come that was looked at, in `look`: what has begun, then the queue's head.
+ */
 struct window {
 	size_t off, end;
 	bool drained; /* the queue held no more: what comes later comes with a new event */
@@ -151,9 +156,9 @@ static uint64_t queued(struct transport *t)
  * carries fds; but when `size` is exhausted before, it still walks on to that piece and sets the
  * flag. So fds are known to ride on the last bytes returned only when fewer than `size` were.
  */
-static ssize_t peek(struct transport *t, size_t size, bool *ret_fds)
+static ssize_t peek(struct transport *t, void *data, size_t size, bool *ret_fds)
 {
-	struct iovec iov = {look, size};
+	struct iovec iov = {data, size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	ssize_t n;
 
@@ -237,7 +242,7 @@ static void transport_authenticate(struct transport *t)
 {
 	while (!t->why && !t->authenticated) {
 		bool fds = false;
-		ssize_t n = peek(t, AUTH_LINE_MAX, &fds);
+		ssize_t n = peek(t, look, AUTH_LINE_MAX, &fds);
 		unsigned char *end;
 
 		if (n == -EAGAIN)
@@ -287,21 +292,47 @@ static size_t window_frame(struct transport *t, const unsigned char *p)
 /* Looks at the queue's head: at a message's `size` bytes, or (0) at what is there. */
 static void window_look(struct transport *t, struct window *w, size_t size)
 {
-	size_t length = size ?: LOOK_SIZE;
+	size_t begun = t->n_begun, length = (size ?: begun + LOOK_SIZE) - begun;
 	bool fds = false;
 	ssize_t n;
 
-	*w = (struct window){.drained = true};
-	n = peek(t, length, &fds);
+	if (length > sizeof(look) - begun)
+		length = sizeof(look) - begun;
+	if (begun > 0)
+		memcpy(look, t->begun, begun);
+	*w = (struct window){.end = begun, .drained = true};
+	n = peek(t, look + begun, length, &fds);
 	if (n == -EAGAIN)
 		return;
 	if (n <= 0) {
 		transport_doom(t, n == 0 ? "closed by the peer" : "reading failed");
 		return;
 	}
-	w->end = n;
+	w->end = begun + n;
 	w->fds = fds;
 	w->drained = (size_t)n < length && !fds;
+}
+
+/* Takes a message's beginning off the queue. It is short of a message, so it fits; fds on it end
+ * the connection, as on any other part. */
+static void begin(struct transport *t, const struct window *w)
+{
+	size_t have = w->end - w->off, fresh = have - t->n_begun;
+	unsigned char *bigger;
+	const char *why;
+
+	if (fresh == 0)
+		return;
+	bigger = realloc(t->begun, have);
+	if (!bigger) {
+		transport_doom(t, "out of memory");
+		return;
+	}
+	t->begun = bigger;
+	why = take(t, bigger + t->n_begun, fresh);
+	t->n_begun = have;
+	if (why)
+		transport_doom(t, why);
 }
 
 /* The next message's size, when it is whole and without fds, at look + w->off. 0: there is none
@@ -328,8 +359,10 @@ static size_t window_next(struct transport *t, struct window *w)
 			transport_doom(t, "closed by the peer");
 		else if (have > 0 && t->overdue)
 			transport_doom(t, "a message took too long");
-		else if (have > 0)
+		else if (have > 0) {
 			timer_set(t, TIMER_MESSAGE, t->limits->message_usec);
+			begin(t, w);
+		}
 		return 0;
 	}
 	return 0;
@@ -349,10 +382,16 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
 
 /* Gives sd-bus one message. It may first write, and then reads in its next call. It silently skips
  * what it finds malformed, and would go on to the next message if there were one for it to read. */
-static void dispatch_one(struct transport *t, void *data, size_t size)
+static void dispatch_one(struct transport *t, unsigned char *data, size_t size)
 {
-	const char *why = take(t, data, size);
+	const char *why = take(t, data + t->n_begun, size - t->n_begun);
 	int r;
+
+	if (t->n_begun > 0)
+		memcpy(data, t->begun, t->n_begun);
+	free(t->begun);
+	t->begun = NULL;
+	t->n_begun = 0;
 
 	if (!why && (frame_size(data, t->limits->message_max) != size ||
 			    hub_feed(t->hub, data, size) < 0))
@@ -557,6 +596,7 @@ struct transport *transport_free(struct transport *t)
 	sd_bus_unref(t->bus);
 	if (!t->bus_has_fd)
 		close(t->fd);
+	free(t->begun);
 	hub_unref(t->hub);
 	free(t);
 	return NULL;

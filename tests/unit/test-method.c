@@ -8,21 +8,30 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #include "../../dbus/codec.h"
 #include "../../dbus/introspect.h"
 
-/* A message needs a connection to belong to; none is ever sent. */
+/* A message needs a connection to belong to, in whatever state; none is ever sent. */
 static sd_bus_message *message_new(void)
 {
 	sd_bus *bus = NULL;
 	sd_bus_message *m = NULL;
+	sd_id128_t id;
+	int pair[2];
 
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_true(sd_id128_randomize(&id) >= 0);
 	assert_true(sd_bus_new(&bus) >= 0);
-	assert_true(sd_bus_set_fd(bus, 0, 0) >= 0 || true);
+	assert_true(sd_bus_set_fd(bus, pair[0], pair[0]) >= 0);
+	assert_true(sd_bus_set_server(bus, 1, id) >= 0);
+	assert_true(sd_bus_start(bus) >= 0);
 	assert_true(sd_bus_message_new(bus, &m, SD_BUS_MESSAGE_METHOD_CALL) >= 0);
 	sd_bus_unref(bus);
+	close(pair[1]);
 	return m;
 }
 
