@@ -285,7 +285,8 @@ def garbage_as_message(address):
 
 
 def long_object_path(address):
-    return answers_or_drops(address, wire.build(1, "Ping", "i", (1,), path="/" + "a" * 65000 + "/b" * 100))
+    return answers_or_drops(
+        address, wire.build(1, "Ping", "i", (1,), path="/" + "a" * 65000 + "/b" * 100))
 
 
 def wrong_protocol_version(address):
@@ -339,7 +340,7 @@ def answers_or_drops(address, data):
         bus.close()
 
 
-@each(*[f.__name__ for f in (deep_variants, bad_fd_index, serial_zero, truncated_body,
+@each(*[f.__name__ for f in (long_object_path, deep_variants, bad_fd_index, serial_zero, truncated_body,
                              long_object_path)])
 def test_t58_malformed(w, name):
     assert survives(w, globals()[name])
