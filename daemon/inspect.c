@@ -179,6 +179,11 @@ struct inspector *inspector_free(struct inspector *i)
 	return NULL;
 }
 
+int inspector_pidfd(const struct inspector *i)
+{
+	return i->pidfd;
+}
+
 pid_t inspector_pid(const struct inspector *i)
 {
 	return i->pid;

@@ -41,6 +41,7 @@ struct requestor_ns {
 int inspector_start(const struct hierarchies *hierarchies, struct inspector **ret);
 struct inspector *inspector_free(struct inspector *i); /* ends the child; returns NULL */
 pid_t inspector_pid(const struct inspector *i);
+int inspector_pidfd(const struct inspector *i); /* borrowed; < 0: the kernel gave none */
 
 /* `h` NULL: namespaces only. */
 int inspect_requestor(

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
@@ -104,9 +105,25 @@ static int delegation_read(struct manager *m)
 	return r;
 }
 
+/* A /proc of our own, which no path shows: one that is mounted with hidepid would hide clients from
+ * a core without SYS_PTRACE. */
+static int proc_mount(void)
+{
+	_cleanup_close_ int context = fsopen("proc", FSOPEN_CLOEXEC);
+	int fd;
+
+	if (context < 0 || fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = fsmount(context, FSMOUNT_CLOEXEC,
+		MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
 static int open_procs(struct manager *m)
 {
-	m->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	m->proc_fd = proc_mount();
+	if (m->proc_fd < 0)
+		m->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (m->proc_fd < 0)
 		return fail(-errno, "/proc");
 	m->pidns_fd = open("/proc/self/ns/pid", O_RDONLY | O_CLOEXEC);
@@ -204,6 +221,20 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	return sd_event_exit(m->event, 0);
 }
 
+static int on_inspector_end(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	manager_fail(userdata, -EPIPE, "the inspector has ended");
+	return 0;
+}
+
+static int watch_inspector(struct manager *m)
+{
+	int fd = inspector_pidfd(m->inspector);
+
+	/* Without, its end shows at the next question. */
+	return fd < 0 ? 0 : sd_event_add_io(m->event, NULL, fd, EPOLLIN, on_inspector_end, m);
+}
+
 static int add_signals(struct manager *m)
 {
 	sigset_t set;
@@ -254,6 +285,8 @@ static int manager_start(struct manager *m)
 	r = sd_event_new(&m->event);
 	if (r >= 0)
 		r = add_signals(m);
+	if (r >= 0)
+		r = watch_inspector(m);
 	if (r >= 0)
 		r = workers_new(m->event, &m->workers);
 	if (r >= 0)

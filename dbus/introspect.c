@@ -105,8 +105,8 @@ static const char *next_child(const char *path, size_t *ret_len)
 
 	if (strncmp(CGM_PATH, path, len) != 0 || CGM_PATH[len] != '/')
 		return NULL;
-	*ret_len = strcspn(CGM_PATH + len + 1, "/");
-	return CGM_PATH + len + 1;
+	*ret_len = strcspn(&CGM_PATH[len + 1], "/");
+	return &CGM_PATH[len + 1];
 }
 
 char *introspect_path(const char *path)
