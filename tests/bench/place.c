@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "place.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "measure.h"
+
+int place_write(int dirfd, const char *name, const char *text)
+{
+	int fd = openat(dirfd, name, O_WRONLY | O_CLOEXEC), r = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (write(fd, text, strlen(text)) < 0)
+		r = -errno;
+	close(fd);
+	return r;
+}
+
+int place_move(int dirfd, const char *name, pid_t pid)
+{
+	char path[64], text[16];
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", name);
+	snprintf(text, sizeof(text), "%d", (int)pid);
+	return place_write(dirfd, path, text);
+}
+
+/* A new v1 cpuset takes no task before it has these. */
+static void copy_key(int above, int below, const char *key)
+{
+	char text[256];
+	int fd = openat(above, key, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	if (fd < 0)
+		return;
+	n = read(fd, text, sizeof(text) - 1);
+	close(fd);
+	if (n <= 0)
+		return;
+	text[n] = '\0';
+	need(place_write(below, key, text), key);
+}
+
+static void make_in(int top, const char *name, uid_t owner)
+{
+	static const char *const delegated[] = {
+		"cgroup.procs", "tasks", "cgroup.threads", "cgroup.subtree_control"};
+	int fd;
+
+	if (mkdirat(top, name, 0755) < 0 && errno != EEXIST)
+		need(-errno, name);
+	fd = need_errno(openat(top, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), name);
+	copy_key(top, fd, "cpuset.cpus");
+	copy_key(top, fd, "cpuset.mems");
+	need_errno(fchown(fd, owner, owner), name);
+	for (size_t i = 0; i < sizeof(delegated) / sizeof(delegated[0]); i++)
+		if (fchownat(fd, delegated[i], owner, owner, 0) < 0 && errno != ENOENT)
+			need(-errno, delegated[i]);
+	close(fd);
+}
+
+static void each(void (*fn)(int top, const char *name, pid_t id), const char *name, pid_t id)
+{
+	DIR *dir = opendir(CGROUPS);
+	struct dirent *entry;
+
+	if (!dir)
+		need(-errno, CGROUPS);
+	while ((entry = readdir(dir))) {
+		int top;
+
+		if (entry->d_name[0] == '.' || entry->d_type != DT_DIR)
+			continue;
+		top = openat(dirfd(dir), entry->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		/* cgmd's own directory for its socket is none of them */
+		if (faccessat(top, "cgroup.procs", F_OK, 0) == 0)
+			fn(top, name, id);
+		close(top);
+	}
+	closedir(dir);
+}
+
+static void make_fn(int top, const char *name, pid_t id)
+{
+	make_in(top, name, (uid_t)id);
+}
+
+static void enter_fn(int top, const char *name, pid_t id)
+{
+	need(place_move(top, name, id), name);
+}
+
+void place_make(const char *name, uid_t owner)
+{
+	each(make_fn, name, (pid_t)owner);
+}
+
+void place_enter(const char *name, pid_t pid)
+{
+	each(enter_fn, name, pid);
+}
