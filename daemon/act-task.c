@@ -95,18 +95,20 @@ static void tasks_run(struct op *op, struct target *t)
 static int tasks_enter(void *userdata, int fd, const char *path)
 {
 	struct op *op = userdata;
-	struct node node;
+	struct node node, dir;
 	unsigned need = 0;
 	_cleanup_close_ int file = cgroup_open_file(fd, "cgroup.procs", O_RDONLY, &node);
-	int r;
+	int r = cgroup_stat(fd, &dir);
 
 	if (file < 0)
 		return file == -ENOENT || file == -ENODEV ? 1 : file;
 	/* What may not be read is as good as not there. */
-	if (subject_access(&op->subject, &node, 4, &need) != YES)
+	if (r < 0 || subject_access(&op->subject, &dir, 1, &need) != YES ||
+		subject_access(&op->subject, &node, 4, &need) != YES)
 		return 1;
 	r = tasks_read(op, file);
-	return r == -ENODEV ? 1 : r;
+	/* A threaded cgroup's processes are listed in its domain, above. */
+	return r == -ENODEV || r == -EOPNOTSUPP ? 0 : r;
 }
 
 static void tasks_recursive_run(struct op *op, struct target *t)

@@ -66,41 +66,90 @@ static int give(int fd, struct subject *s)
 	return r;
 }
 
-static int create_one(struct op *op, const struct hierarchy *h, int parent_fd, const char *name)
+/* Takes back what was made, unless the name is another cgroup's by now. */
+static void remove_same(int parent_fd, const char *name, uint64_t id)
+{
+	struct stat st;
+
+	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == id)
+		unlinkat(parent_fd, name, AT_REMOVEDIR);
+}
+
+/*
+ * On v1 whoever may write to the parent may rename in it, also between our mkdir and our open. What
+ * is opened is ours only if it is root's and has the mode 0 that nobody else gives: then it is
+ * configured and given away, and gets its mode.
+ */
+static int create_open(int parent_fd, const char *name, struct node *ret)
 {
 	_cleanup_close_ int fd = -EBADF;
 	int r;
 
-	if (mkdirat(parent_fd, name, 0755) < 0)
+	if (mkdirat(parent_fd, name, 0) < 0)
 		return -errno;
 	fd = cgroup_open(parent_fd, name);
-	r = fd < 0 ? fd : cgroup_ops(h)->configure(h, parent_fd, fd);
+	r = fd < 0 ? fd : cgroup_stat(fd, ret);
+	if (r < 0)
+		return r;
+	if (ret->uid != 0 || ret->gid != 0 || (ret->mode & 07777) != 0)
+		return -EBUSY;
+	return TAKE_FD(fd);
+}
+
+static int create_one(
+	struct op *op, const struct hierarchy *h, int parent_fd, const char *name, struct node *ret)
+{
+	_cleanup_close_ int fd = create_open(parent_fd, name, ret);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = cgroup_ops(h)->configure(h, parent_fd, fd);
+	if (r >= 0 && fchmod(fd, 0755) < 0)
+		r = -errno;
 	if (r >= 0)
 		r = give(fd, &op->subject);
 	if (r < 0) {
 		/* The error that is told is the first one. */
-		unlinkat(parent_fd, name, AT_REMOVEDIR);
+		remove_same(parent_fd, name, ret->id);
 		return r;
 	}
 	return TAKE_FD(fd);
 }
 
-/* Removes the missing components that were made, deepest first: the first `len` bytes of them. */
-static void create_take_back(const struct target *t, size_t len)
+/* The component at *at, which moves to the next. */
+static void component(const char **at, char *name)
 {
-	char path[PATH_TEXT_MAX + 1];
+	size_t len = strcspn(*at, "/");
 
-	memcpy(path, t->missing, len);
-	path[len] = '\0';
-	while (*path) {
-		char *slash = strrchr(path, '/');
+	memcpy(name, *at, len);
+	name[len] = '\0';
+	*at += len + ((*at)[len] == '/');
+}
 
-		unlinkat(t->dir_fd, path, AT_REMOVEDIR);
-		if (slash)
-			*slash = '\0';
-		else
-			*path = '\0';
+/* Removes the deepest of the first `n` missing components, if all are still those that were made.
+ */
+static void create_remove_last(const struct target *t, unsigned n)
+{
+	const struct node *made = &t->way[t->place.n];
+	_cleanup_close_ int fd = cgroup_open(t->dir_fd, "");
+	char name[PATH_NAME_MAX + 1];
+	const char *at = t->missing;
+	struct node node;
+
+	for (unsigned i = 0; i + 1 < n && fd >= 0; i++) {
+		int next;
+
+		component(&at, name);
+		next = cgroup_open(fd, name);
+		close_fd(&fd);
+		fd = next;
+		if (fd < 0 || cgroup_stat(fd, &node) < 0 || node.id != made[i].id)
+			return;
 	}
+	component(&at, name);
+	if (fd >= 0)
+		remove_same(fd, name, made[n - 1].id);
 }
 
 static void create_run(struct op *op, struct target *t)
@@ -111,27 +160,27 @@ static void create_run(struct op *op, struct target *t)
 	int parent_fd = t->dir_fd;
 
 	t->existed = *at == '\0' && t->place.n > 1;
-	while (*at) {
-		size_t len = strcspn(at, "/");
+	/* The ids of what is made go behind those of what was there. */
+	for (unsigned i = 0; *at; i++) {
 		int child;
 
-		memcpy(name, at, len);
-		name[len] = '\0';
-		child = create_one(op, t->h, parent_fd, name);
+		component(&at, name);
+		child = create_one(op, t->h, parent_fd, name, &t->way[t->place.n + i]);
 		if (child < 0) {
-			create_take_back(t, at > t->missing ? (size_t)(at - t->missing) - 1 : 0);
+			for (; i > 0; i--)
+				create_remove_last(t, i);
 			target_fail(t, child);
 			return;
 		}
 		close_fd(&fd);
 		parent_fd = fd = child;
-		at += len + (at[len] == '/');
 	}
 }
 
 static void create_undo(struct op *op, struct target *t)
 {
-	create_take_back(t, strlen(t->missing));
+	for (unsigned i = t->place.missing; i > 0; i--)
+		create_remove_last(t, i);
 }
 
 static void existed_in_all(struct op *op)
@@ -156,27 +205,42 @@ const struct act act_create = {
 struct removal {
 	struct op *op;
 	struct target *t;
-	bool own;    /* '': the children of the base, not the base */
-	int refused; /* a negative errno that is told in the end */
+	bool own; /* '': the children of the base, not the base */
 };
 
-/* The check pass: nothing is removed while anything in the tree could not be. */
+/* Below the target each cgroup is judged for itself: out of the parent that it has now. */
+static bool may_remove(const struct op *op, const struct target *t, int fd)
+{
+	struct node parent, node;
+	unsigned need = 0;
+
+	return cgroup_stat(fd, &node) >= 0 && cgroup_stat_parent(fd, t->h->dev, &parent) > 0 &&
+	       subject_may_remove(&op->subject, &parent, &node, &need) == YES;
+}
+
+static bool is_top(const char *path)
+{
+	return path && !*path;
+}
+
+/* In both passes, for on v1 a cgroup can be renamed in between. */
+static int remove_allowed(void *userdata, int fd, const char *path)
+{
+	const struct removal *removal = userdata;
+
+	return is_top(path) || may_remove(removal->op, removal->t, fd) ? 0 : -EACCES;
+}
+
+/* The first pass: nothing is removed while anything in the tree could not be. */
 static int remove_check(void *userdata, int fd, const char *path)
 {
-	struct removal *removal = userdata;
-	struct node node;
-	unsigned need = 0;
-	int r = 0;
+	const struct removal *removal = userdata;
+	int r = remove_allowed(userdata, fd, path);
 
-	if (!(removal->own && path && !*path))
-		r = cgroup_ops(removal->t->h)->populated(fd);
-	if (r != 0)
-		return r < 0 ? r : -EBUSY;
-	r = cgroup_stat(fd, &node);
-	/* What is below belongs to whoever may write here. */
-	if (r >= 0 && subject_access(&removal->op->subject, &node, 2 | 1, &need) != YES)
-		return -EACCES;
-	return r;
+	if (r < 0 || (removal->own && is_top(path)))
+		return r;
+	r = cgroup_ops(removal->t->h)->populated(fd);
+	return r > 0 ? -EBUSY : r;
 }
 
 static int remove_one(void *userdata, int parent_fd, const char *name, const char *path)
@@ -189,7 +253,7 @@ static int remove_one(void *userdata, int parent_fd, const char *name, const cha
 static int remove_tree(struct removal *removal)
 {
 	static const struct tree_ops check = {.enter = remove_check};
-	static const struct tree_ops act = {.leave = remove_one};
+	static const struct tree_ops act = {.enter = remove_allowed, .leave = remove_one};
 	int r = tree_walk(removal->t->dir_fd, &check, removal);
 
 	return r < 0 ? r : tree_walk(removal->t->dir_fd, &act, removal);
@@ -245,6 +309,7 @@ static void release_settle(struct op *op, struct target *t)
 const struct act act_release = {.settle = release_settle};
 
 struct prune {
+	struct op *op;
 	struct target *t;
 	size_t n, size;
 };
@@ -266,6 +331,14 @@ static int left_append(struct prune *prune, const char *path)
 	return left[prune->n++] ? 0 : -ENOMEM;
 }
 
+/* What the requestor could not remove by itself stays as it is, unmarked. */
+static int prune_enter(void *userdata, int fd, const char *path)
+{
+	const struct prune *prune = userdata;
+
+	return is_top(path) || may_remove(prune->op, prune->t, fd) ? 0 : 1;
+}
+
 static int prune_one(void *userdata, int parent_fd, const char *name, const char *path)
 {
 	if (unlinkat(parent_fd, name, AT_REMOVEDIR) >= 0 || errno == ENOENT)
@@ -273,16 +346,26 @@ static int prune_one(void *userdata, int parent_fd, const char *name, const char
 	return path ? left_append(userdata, path) : 0;
 }
 
+/* The target itself, but never the base: it is where the requestor stands. */
+static int prune_target(struct prune *prune)
+{
+	const struct target *t = prune->t;
+
+	if (t->place.n == 1 || !may_remove(prune->op, t, t->dir_fd))
+		return 0;
+	if (unlinkat(t->parent_fd, t->name, AT_REMOVEDIR) >= 0 || errno == ENOENT)
+		return 0;
+	return left_append(prune, "");
+}
+
 static void prune_run(struct op *op, struct target *t)
 {
-	static const struct tree_ops ops = {.leave = prune_one};
-	struct prune prune = {.t = t};
+	static const struct tree_ops ops = {.enter = prune_enter, .leave = prune_one};
+	struct prune prune = {.op = op, .t = t};
 	int r = tree_walk(t->dir_fd, &ops, &prune);
 
-	/* The target itself, but never the base: it is where the requestor stands. */
-	if (r >= 0 && t->place.n > 1 && unlinkat(t->parent_fd, t->name, AT_REMOVEDIR) < 0 &&
-		errno != ENOENT)
-		r = left_append(&prune, "");
+	if (r >= 0)
+		r = prune_target(&prune);
 	if (r < 0)
 		target_fail(t, r);
 }

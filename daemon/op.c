@@ -219,7 +219,7 @@ static enum reason facts_for_act(struct op *op)
 	enum reason reason = REASON_OK;
 	int r = 0;
 
-	if ((method->flags & METHOD_RECURSIVE) || action == ACTION_REMOVE)
+	if ((method->flags & METHOD_RECURSIVE) || action == ACTION_REMOVE || action == ACTION_PRUNE)
 		reason = facts_gather(op, &op->targets[0], FACT_STATUS | FACT_MAPS | FACT_NS);
 	else if (method->flags & METHOD_KEYS)
 		reason = facts_gather(op, &op->targets[0], FACT_MAPS);

@@ -129,8 +129,9 @@ static int base_fold(struct op *op, struct target *t)
 	if (fd < 0)
 		return fd;
 	r = cgroup_stat_parent(fd, t->h->dev, &parent);
-	if (r <= 0)
-		return r;
+	/* The top of a hierarchy is nobody's container. */
+	if (r <= 0 || parent.id == t->h->root_id)
+		return r < 0 ? r : 0;
 	r = inspect_mark_get(op->manager->inspector, fd, MARK_LEAF);
 	if (r < 0)
 		return r;
@@ -277,6 +278,7 @@ enum reason place_open(struct op *op, struct target *t)
 	place->way = t->way;
 	/* The walk begins at the requestor's own cgroup or at the scope's root. */
 	place->base_in_scope = true;
+	place->base_is_top = t->start_len == 1;
 	if (reason != REASON_OK)
 		return reason;
 	if (op->request.method->action == ACTION_LOCATE) {

@@ -18,6 +18,7 @@ struct level {
 	char *at;
 	size_t size, len;
 	size_t path_len; /* of the path of this directory */
+	bool passed_over;
 };
 
 struct walk {
@@ -67,6 +68,7 @@ static const char *walk_path(const struct walk *w)
 static int level_push(struct walk *w)
 {
 	struct level *level = calloc(1, sizeof(*level));
+	bool passed_over;
 	int r = 0;
 
 	if (!level)
@@ -76,9 +78,11 @@ static int level_push(struct walk *w)
 	w->level = level;
 	if (w->ops->enter)
 		r = w->ops->enter(w->userdata, w->fd, walk_path(w));
+	passed_over = r == 1;
 	if (r == 0)
 		r = cgroup_each(w->fd, true, name_append, level);
 	level->at = level->names;
+	level->passed_over = passed_over;
 	return r < 0 && r != -ENOENT && r != -ENODEV ? r : 0;
 }
 
@@ -119,13 +123,14 @@ static int descend(struct walk *w, const char *name)
 static int climb(struct walk *w)
 {
 	int fd = openat(w->fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW), r = 0;
+	bool passed_over = w->level->passed_over;
 
 	if (fd < 0)
 		return -errno;
 	close_fd(&w->fd);
 	w->fd = fd;
 	level_pop(w);
-	if (w->ops->leave)
+	if (w->ops->leave && !passed_over)
 		r = w->ops->leave(w->userdata, w->fd, w->level->at, walk_path(w));
 	path_pop(w);
 	w->level->at += strlen(w->level->at) + 1;

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 struct tree_ops {
-	/* A cgroup before its children. 0: go on; 1: pass over its children; negative: end with it.
-	 */
+	/* A cgroup before its children. 0: go on; 1: pass over it, its children and its leave();
+	 * negative: end with it. */
 	int (*enter)(void *userdata, int fd, const char *path);
 	/* A cgroup (not the top) after its children, by its parent. Negative: end with it. */
 	int (*leave)(void *userdata, int parent_fd, const char *name, const char *path);

@@ -269,12 +269,15 @@ static bool judge_limit(const struct question *q, const struct facts *f, struct 
 static bool judge_remove(const struct question *q, const struct facts *f, struct verdict *v)
 {
 	const struct place *p = f->place;
-	/* '' takes the children of the base; anything else takes the target out of its parent */
-	bool own = p->n == 1;
 
 	(void)q;
-	return check_way(f, own, v) &&
-	       check_access(f, &p->way[own ? 0 : p->n - 2], WRITE, REASON_NO_WRITE, v);
+	/* '' takes the children of the base; anything else takes the target out of its parent */
+	if (p->n == 1)
+		return check_way(f, true, v) &&
+		       check_access(f, &p->way[0], WRITE, REASON_NO_WRITE, v);
+	return check_way(f, false, v) &&
+	       settle(v, subject_may_remove(f->subject, &p->way[p->n - 2], target(f), &v->need),
+		       REASON_NO_WRITE);
 }
 
 static bool judge_release(const struct question *q, const struct facts *f, struct verdict *v)
@@ -284,6 +287,8 @@ static bool judge_release(const struct question *q, const struct facts *f, struc
 	(void)q;
 	if (!check_way(f, false, v) || !check_access(f, target(f), WRITE, REASON_NO_WRITE, v))
 		return false;
+	if (p->depth == 0)
+		return refuse(v, REASON_SCOPE_ROOT); /* the kernel's own, never removed */
 	if ((p->have & FACT_SCOPE) && p->is_scope_root)
 		return settle(v, subject_is_host_root(f->subject, &v->need), REASON_SCOPE_ROOT);
 	return check_below_scope_root(p, v);
@@ -320,13 +325,22 @@ static bool is_complete(const struct question *q, const struct facts *f)
 	return f->subject && f->place && (q->action == ACTION_LOCATE || f->place->n > 0);
 }
 
+/* uid 0 owns what the host's root owns. Who has that uid and is not host root (a container without
+ * a user namespace) has a scope of its own only where somebody has put it into a cgroup. */
+static bool check_place(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	if (q->action == ACTION_NONE || !f->place->base_is_top || f->subject->uid != 0)
+		return true;
+	return settle(v, subject_is_host_root(f->subject, &v->need), REASON_NO_SCOPE);
+}
+
 struct verdict decide(const struct question *q, const struct facts *f)
 {
 	struct verdict v = {.reason = REASON_INTERNAL};
 
 	if ((unsigned)q->action >= ACTION_MAX || !is_complete(q, f))
 		return v;
-	if (judges[q->action](q, f, &v))
+	if (check_place(q, f, &v) && judges[q->action](q, f, &v))
 		return (struct verdict){.reason = REASON_OK};
 	return v;
 }

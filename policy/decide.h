@@ -47,6 +47,7 @@ struct place {
 	/* way[0] is the requestor's own cgroup, or else known to lie in its scope. Then FACT_SCOPE
 	 * is only asked for where the scope's root is in question; without it, always. */
 	bool base_in_scope;
+	bool base_is_top; /* way[0] is the hierarchy's root */
 	/* FACT_SCOPE */
 	bool in_scope; /* the target is the scope's root or below it */
 	bool is_scope_root;

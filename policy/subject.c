@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <linux/capability.h>
+#include <sys/stat.h>
 
 #include "reason.h"
 #include "subject.h"
@@ -149,6 +150,16 @@ enum tri subject_access(
 		ns = subject_is_ns_root(s, CAP_DAC_OVERRIDE, &need_ns);
 	host = either(host, need_host, ns, need_ns, &need_host);
 	return either(class, need_class, host, need_host, need);
+}
+
+enum tri subject_may_remove(const struct subject *s, const struct node *parent,
+	const struct node *child, unsigned *need)
+{
+	enum tri may = subject_access(s, parent, 2 | 1, need);
+
+	if (may != YES || !(parent->mode & S_ISVTX) || parent->uid == s->uid)
+		return may;
+	return subject_over_cgroup(s, child, need);
 }
 
 static enum tri over_task_ids(const struct subject *s, const struct victim *v, unsigned *need)

@@ -82,6 +82,13 @@ enum tri subject_access(
 	const struct subject *s, const struct node *n, unsigned bits, unsigned *need);
 
 /*
+ * May it take `child` out of `parent`: write and search there and, where the sticky bit is set, as
+ * may_delete() has it: owner of one of the two, or over the child.
+ */
+enum tri subject_may_remove(const struct subject *s, const struct node *parent,
+	const struct node *child, unsigned *need);
+
+/*
  * Host root; or the victim's user namespace is the requestor's or below it, and either all its uids
  * are the requestor's, or all are mapped and the requestor is root in its user namespace
  * (CAP_KILL). Visibility in the pid namespace was settled when the pid was translated. ret_why
