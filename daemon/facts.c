@@ -92,14 +92,21 @@ enum reason gather_path(const struct hierarchy *h, const char *text, size_t len,
 	}
 }
 
+/* A v1 path other than "/" proves that the task was not exiting when it was read. */
+bool gather_doubtful(const struct hierarchy *h, const char *path)
+{
+	return h->v2 || path[1] == '\0';
+}
+
 enum reason facts_open(struct op *op)
 {
-	int proc_fd = op->peer->identity.proc_fd;
+	struct identity *identity = &op->peer->identity;
 	enum reason reason = REASON_OK;
 	bool doubtful = false;
 	ssize_t len;
 
-	len = proc_read(proc_fd, "cgroup", gather_text, sizeof(gather_text));
+	len = proc_read_again(&identity->cgroup_fd, identity->proc_fd, "cgroup", gather_text,
+		sizeof(gather_text));
 	if (len < 0)
 		return len == -EFBIG ? REASON_REQUESTOR_PLACE : gather_error((int)len);
 	for (unsigned i = 0; i < op->n_targets; i++) {
@@ -110,7 +117,7 @@ enum reason facts_open(struct op *op)
 		 */
 		doubtful |= t->reason == REASON_OK && (t->h->v2 || t->own[1] == '\0');
 	}
-	if (doubtful && proc_exiting(proc_fd) != 0)
+	if (doubtful && proc_exiting(identity->proc_fd) != 0)
 		return REASON_REQUESTOR_GONE;
 	for (unsigned i = 0; i < op->n_targets; i++) {
 		struct target *t = &op->targets[i];
@@ -132,12 +139,6 @@ enum reason facts_gather(struct op *op, struct target *t, unsigned need)
 		r = cgroup_stat_parent(t->dir_fd, t->h->dev, &t->place.parent);
 		t->place.has_parent = r > 0;
 		t->place.have |= FACT_PARENT;
-	}
-	if (r >= 0 && (need & FACT_VICTIM_NS)) {
-		r = inspect_userns_below(
-			op->manager->inspector, op->victim_pid, op->peer->identity.pid);
-		op->victim.below_userns = r > 0;
-		op->victim.have |= FACT_VICTIM_NS;
 	}
 	if (r >= 0 && (need & FACT_ANCESTOR))
 		r = place_ancestor(t);

@@ -19,6 +19,7 @@ int gather_host_root(struct op *op, struct target *t, bool *ret);
 int gather_pidns(struct op *op);
 
 /* A task's cgroup out of the text of its /proc/PID/cgroup. */
+bool gather_doubtful(const struct hierarchy *h, const char *path);
 enum reason gather_path(const struct hierarchy *h, const char *text, size_t len, char *ret);
 
 /* Opens the way from the base of the method to the target. target.own is set. */

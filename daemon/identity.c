@@ -75,6 +75,7 @@ int identity_take(struct identity *ret, int sock, int proc_root_fd, bool strict)
 		.gid = cred.gid,
 		.pidfd = pidfd,
 		.proc_fd = proc_fd,
+		.cgroup_fd = -EBADF,
 		.pidns_fd = -EBADF,
 		.raced = id.raced,
 	};
@@ -96,6 +97,7 @@ void identity_done(struct identity *i)
 {
 	close_fd(&i->pidfd);
 	close_fd(&i->proc_fd);
+	close_fd(&i->cgroup_fd);
 	close_fd(&i->pidns_fd);
 }
 

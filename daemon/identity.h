@@ -15,11 +15,14 @@ struct identity {
 	gid_t gid;
 	int pidfd;
 	int proc_fd;
-	int pidns_fd; /* the pid namespace, when first needed; -EBADF before */
+	int cgroup_fd; /* /proc/PID/cgroup, when first needed; -EBADF before */
+	int pidns_fd;  /* the pid namespace, when first needed; -EBADF before */
 	bool raced; /* no SO_PEERPIDFD: the pid could have been reused between connect and accept */
 };
 
-#define IDENTITY_NONE ((struct identity){.pidfd = -EBADF, .proc_fd = -EBADF, .pidns_fd = -EBADF})
+#define IDENTITY_NONE       \
+	((struct identity){ \
+		.pidfd = -EBADF, .proc_fd = -EBADF, .cgroup_fd = -EBADF, .pidns_fd = -EBADF})
 
 /* -ESRCH: it is gone already. -EOPNOTSUPP: no SO_PEERPIDFD and `strict`. */
 int identity_take(struct identity *ret, int sock, int proc_root_fd, bool strict);

@@ -271,37 +271,11 @@ static int root_find(struct child *c, pid_t pid, const struct ns_id *id, const s
 	return 0;
 }
 
-static int answer_requestor(
-	struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
+/* Is the victim's user namespace the requestor's or below it? */
+static int userns_below(struct child *c, pid_t victim, pid_t pid)
 {
-	struct ns_id user = {0}, pid = {0}, cgroup = {0};
-	int r;
-
-	r = ns_of_pid(c, q->pid, "user", &user);
-	if (r == 0)
-		r = ns_of_pid(c, q->pid, "pid", &pid);
-	if (r == 0)
-		r = ns_of_pid(c, q->pid, "cgroup", &cgroup);
-	if (r < 0)
-		return r;
-	reply->own_userns = ns_same(&user, &c->userns);
-	reply->own_pidns = ns_same(&pid, &c->pidns);
-	reply->own_cgroupns = ns_same(&cgroup, &c->cgroupns);
-	if (q->number == INSPECT_NO_HIERARCHY || reply->own_cgroupns)
-		return 0;
-	if (q->number >= c->hierarchies->n)
-		return -EINVAL;
-	/* A mount of cgroup2 from there rewrites its options, nsdelegate among them, for the whole
-	 * host. Its root is the hierarchy's, which is no scope. */
-	if (cgroup.ino == PROC_CGROUP_INIT_INO)
-		return 0;
-	return root_find(c, q->pid, &cgroup, &c->hierarchies->list[q->number], &reply->root_id);
-}
-
-static int answer_userns(struct child *c, const struct inspect_request *q)
-{
-	_cleanup_close_ int requestor = ns_open(c, q->other, "user");
-	_cleanup_close_ int at = ns_open(c, q->pid, "user");
+	_cleanup_close_ int requestor = ns_open(c, pid, "user");
+	_cleanup_close_ int at = ns_open(c, victim, "user");
 	struct ns_id wanted = {0}, id = {0};
 	int r;
 
@@ -330,6 +304,39 @@ static int answer_userns(struct child *c, const struct inspect_request *q)
 		at = parent;
 	}
 	return 0;
+}
+
+static int answer_requestor(
+	struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
+{
+	struct ns_id user = {0}, pid = {0}, cgroup = {0};
+	int r;
+
+	r = ns_of_pid(c, q->pid, "user", &user);
+	if (r == 0)
+		r = ns_of_pid(c, q->pid, "pid", &pid);
+	if (r == 0)
+		r = ns_of_pid(c, q->pid, "cgroup", &cgroup);
+	if (r < 0)
+		return r;
+	if (q->other > 0) {
+		r = userns_below(c, q->other, q->pid);
+		if (r < 0 && is_shortage(r))
+			return r;
+		reply->victim_below = r > 0;
+	}
+	reply->own_userns = ns_same(&user, &c->userns);
+	reply->own_pidns = ns_same(&pid, &c->pidns);
+	reply->own_cgroupns = ns_same(&cgroup, &c->cgroupns);
+	if (q->number == INSPECT_NO_HIERARCHY || reply->own_cgroupns)
+		return 0;
+	if (q->number >= c->hierarchies->n)
+		return -EINVAL;
+	/* A mount of cgroup2 from there rewrites its options, nsdelegate among them, for the whole
+	 * host. Its root is the hierarchy's, which is no scope. */
+	if (cgroup.ino == PROC_CGROUP_INIT_INO)
+		return 0;
+	return root_find(c, q->pid, &cgroup, &c->hierarchies->list[q->number], &reply->root_id);
 }
 
 static const char *const mark_names[MARK_MAX] = {
@@ -379,8 +386,6 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 	switch (q->op) {
 	case INSPECT_REQUESTOR:
 		return answer_requestor(c, q, reply);
-	case INSPECT_USERNS:
-		return answer_userns(c, q);
 	case INSPECT_PIDNS:
 		r = ns_open(c, q->pid, "pid");
 		if (r < 0)

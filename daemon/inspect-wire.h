@@ -13,8 +13,8 @@
 #include "hierarchy.h"
 
 enum inspect_op {
-	INSPECT_REQUESTOR, /* pid, number: a hierarchy's index or INSPECT_NO_HIERARCHY */
-	INSPECT_USERNS,	   /* pid: the victim, other: the requestor */
+	INSPECT_REQUESTOR, /* pid, other: a victim or 0, number: a hierarchy's index or
+			      INSPECT_NO_HIERARCHY */
 	INSPECT_PIDNS,	   /* pid; the reply carries the fd */
 	INSPECT_MARK_SET,  /* number: enum mark; the request carries the directory's fd */
 	INSPECT_MARK_CLEAR,
@@ -38,8 +38,7 @@ struct inspect_reply {
 	uint32_t seq;
 	int32_t result; /* >= 0 or a negative errno */
 	uint64_t root_id;
-	uint32_t own_userns, own_pidns, own_cgroupns;
-	uint32_t zero; /* no bytes of the stack travel */
+	uint32_t own_userns, own_pidns, own_cgroupns, victim_below; /* no bytes of padding travel */
 };
 
 /* `fd` < 0: none. The fd stays the caller's. */

@@ -189,12 +189,13 @@ pid_t inspector_pid(const struct inspector *i)
 	return i->pid;
 }
 
-int inspect_requestor(
-	struct inspector *i, pid_t pid, const struct hierarchy *h, struct requestor_ns *ret)
+int inspect_requestor(struct inspector *i, pid_t pid, const struct hierarchy *h, pid_t victim,
+	struct requestor_ns *ret)
 {
 	struct inspect_request request = {
 		.op = INSPECT_REQUESTOR,
 		.pid = pid,
+		.other = victim,
 		.number = h ? h->index : INSPECT_NO_HIERARCHY,
 	};
 	struct inspect_reply reply;
@@ -206,17 +207,10 @@ int inspect_requestor(
 		.own_userns = reply.own_userns,
 		.own_pidns = reply.own_pidns,
 		.own_cgroupns = reply.own_cgroupns,
+		.victim_below = reply.victim_below,
 		.root_id = reply.root_id,
 	};
 	return 0;
-}
-
-int inspect_userns_below(struct inspector *i, pid_t victim, pid_t requestor)
-{
-	struct inspect_request request = {.op = INSPECT_USERNS, .pid = victim, .other = requestor};
-	struct inspect_reply reply;
-
-	return ask(i, &request, -EBADF, &reply, NULL);
 }
 
 int inspect_pidns(struct inspector *i, pid_t pid)

@@ -31,9 +31,11 @@ enum mark {
 
 struct requestor_ns {
 	bool own_userns, own_pidns, own_cgroupns; /* the same as the daemon's */
-	uint64_t root_id; /* st_ino of the cgroup namespace's root in the hierarchy asked for; 0:
-			     the namespace is the daemon's own, or no hierarchy was asked for, or
-			     the namespace's root cannot be mounted (-> no scope from it) */
+	bool victim_below; /* the victim's user namespace is the requestor's or a descendant of it
+			    */
+	uint64_t root_id;  /* st_ino of the cgroup namespace's root in the hierarchy asked for; 0:
+			      the namespace is the daemon's own, or no hierarchy was asked for, or
+			      the namespace's root cannot be mounted (-> no scope from it) */
 };
 
 /* Forks the child. Call before there are threads, event loop or clients; the hierarchies are
@@ -43,12 +45,9 @@ struct inspector *inspector_free(struct inspector *i); /* ends the child; return
 pid_t inspector_pid(const struct inspector *i);
 int inspector_pidfd(const struct inspector *i); /* borrowed; < 0: the kernel gave none */
 
-/* `h` NULL: namespaces only. */
-int inspect_requestor(
-	struct inspector *i, pid_t pid, const struct hierarchy *h, struct requestor_ns *ret);
-
-/* 1: the victim's user namespace is the requestor's or a descendant of it; 0: it is not. */
-int inspect_userns_below(struct inspector *i, pid_t victim, pid_t requestor);
+/* `h` NULL: namespaces only. `victim` 0: none; one that is gone is not below. */
+int inspect_requestor(struct inspector *i, pid_t pid, const struct hierarchy *h, pid_t victim,
+	struct requestor_ns *ret);
 
 /* An fd of the process' pid namespace; the caller closes it. A process never changes its own. */
 int inspect_pidns(struct inspector *i, pid_t pid);

@@ -39,7 +39,7 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->subject.gid = peer->identity.gid;
 	op->victim = (struct victim){0};
 	op->victim_pid = 0;
-	op->victim_pidfd = op->victim_proc_fd = op->pidns_fd = -EBADF;
+	op->victim_pidfd = op->pidns_fd = -EBADF;
 	op->pidns_owned = false;
 	op->n_targets = 0;
 	op->targets = NULL;
@@ -67,7 +67,6 @@ struct op *op_free(struct op *op)
 	if (op->targets != &op->first)
 		free(op->targets);
 	close_fd(&op->victim_pidfd);
-	close_fd(&op->victim_proc_fd);
 	if (op->pidns_owned)
 		close_fd(&op->pidns_fd);
 	reply_done(&op->reply);

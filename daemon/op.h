@@ -66,7 +66,7 @@ struct op {
 	struct subject subject;
 	struct victim victim;
 	pid_t victim_pid; /* as the daemon sees it */
-	int victim_pidfd, victim_proc_fd;
+	int victim_pidfd;
 	/* The requestor's pid namespace; -EBADF in lists: the daemon's own. Owned if pidns_owned.
 	 */
 	int pidns_fd;

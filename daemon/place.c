@@ -10,7 +10,8 @@
 
 /* Every ancestor of a cgroup whose path fits into 4,095 bytes. The loop's thread alone comes here.
  */
-static struct node scope_chain[PATH_TEXT_MAX / 2 + 2];
+#define CHAIN_MAX (PATH_TEXT_MAX / 2 + 2)
+static struct node scope_chain[CHAIN_MAX];
 
 /* The length of the prefix of an absolute path that has `depth` components. */
 static size_t prefix_len(const char *path, unsigned depth)
@@ -33,42 +34,68 @@ static unsigned prefix_depth(const char *path, size_t len)
 	return depth;
 }
 
-static int chain_read(const struct target *t, unsigned *ret_n)
-{
-	unsigned n = path_depth(t->own) + 1;
-	int r = 0;
+/* The requestor's ancestors, its own cgroup last in scope_chain, read from there upward. */
+struct chain {
+	unsigned depth; /* of its own cgroup */
+	unsigned n;	/* known */
+};
 
-	for (unsigned i = 0; r >= 0 && i < n; i++)
-		r = cgroup_stat_path(
-			t->h->root_fd, t->h->dev, t->own, prefix_len(t->own, i), &scope_chain[i]);
-	*ret_n = n;
+static const struct node *chain_top(const struct chain *c)
+{
+	return &scope_chain[CHAIN_MAX - c->n];
+}
+
+static bool chain_whole(const struct chain *c)
+{
+	return c->n == c->depth + 1;
+}
+
+/* The length in t->own of the path of chain_top()[index]. */
+static size_t chain_len(const struct target *t, const struct chain *c, unsigned index)
+{
+	return prefix_len(t->own, c->depth + 1 - c->n + index);
+}
+
+static int chain_extend(const struct target *t, struct chain *c)
+{
+	struct node *next = &scope_chain[CHAIN_MAX - 1 - c->n];
+
+	if (chain_whole(c))
+		return -EXDEV;
+	c->n++;
+	return cgroup_stat_path(t->h->root_fd, t->h->dev, t->own, chain_len(t, c, 0), next);
+}
+
+static int scope_of_chain(struct op *op, struct target *t, size_t *ret_len)
+{
+	struct chain chain = {.depth = path_depth(t->own)};
+	int index, r = chain_extend(t, &chain);
+
+	while (r >= 0) {
+		unsigned need = 0;
+
+		index = scope_decide(&op->subject, chain_top(&chain), chain.n, chain_whole(&chain),
+			t->have_root ? FACT_ROOT : 0, t->root_id, &need);
+		if (index >= 0) {
+			*ret_len = chain_len(t, &chain, (unsigned)index);
+			return 0;
+		}
+		r = need & FACT_CHAIN ? chain_extend(t, &chain) : gather_subject(op, t, need);
+	}
 	return r;
 }
 
 static int scope_find(struct op *op, struct target *t, size_t *ret_len)
 {
-	unsigned n = 0, need;
 	bool host_root;
-	int index, r;
+	int r = gather_host_root(op, t, &host_root);
 
-	r = gather_host_root(op, t, &host_root);
-	if (r >= 0 && host_root) {
-		*ret_len = 1; /* nothing of the chain matters */
-		return 0;
-	}
-	if (r >= 0)
-		r = chain_read(t, &n);
-	while (r >= 0) {
-		need = 0;
-		index = scope_decide(&op->subject, scope_chain, n, t->have_root ? FACT_ROOT : 0,
-			t->root_id, &need);
-		if (index >= 0) {
-			*ret_len = prefix_len(t->own, (unsigned)index);
-			return 0;
-		}
-		r = gather_subject(op, t, need);
-	}
-	return r;
+	if (r < 0)
+		return r;
+	if (!host_root)
+		return scope_of_chain(op, t, ret_len);
+	*ret_len = 1; /* nothing of the chain matters */
+	return 0;
 }
 
 static bool within_prefix(const char *path, const char *own, size_t len)
@@ -169,16 +196,14 @@ static int rest_from_top(struct op *op, struct target *t)
 	if (r < 0)
 		return r;
 	if (!op->subject.own_cgroupns) {
-		unsigned n, i = 0;
+		struct chain chain = {.depth = path_depth(t->own)};
 
-		r = chain_read(t, &n);
+		do
+			r = chain_extend(t, &chain);
+		while (r >= 0 && chain_top(&chain)->id != t->root_id);
 		if (r < 0)
 			return r;
-		while (i < n && scope_chain[i].id != t->root_id)
-			i++;
-		if (i == n)
-			return -EXDEV;
-		top = prefix_len(t->own, i);
+		top = chain_len(t, &chain, 0);
 	}
 	/* "/" + what the text says, against "/" + what lies between the top and the base. */
 	len = t->base_len > top ? t->base_len - top - (top == 1 ? 0 : 1) : 0;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,6 +26,11 @@ static int proc_open(int dirfd, const char *name)
 	return errno == ENOENT ? -ESRCH : -errno;
 }
 
+/* seq_file ends a read before the caller's buffer is full only where the next record did not fit
+ * into the rest of its own page. The files here have no record of half a page, so a read that
+ * leaves half a page free was the last, and one that finds nothing need not follow. */
+#define HALF_PAGE 2048
+
 /* Fills buf to `size` or the end of the file, whichever comes first. */
 static ssize_t read_upto(int fd, char *buf, size_t size)
 {
@@ -40,6 +46,8 @@ static ssize_t read_upto(int fd, char *buf, size_t size)
 		if (r == 0)
 			break;
 		n += r;
+		if (r < HALF_PAGE)
+			break;
 	}
 	return n;
 }
@@ -54,6 +62,23 @@ ssize_t proc_read(int dirfd, const char *name, char *buf, size_t size)
 	n = read_upto(fd, buf, size);
 	if (n < 0)
 		return n;
+	if ((size_t)n == size)
+		return -EFBIG;
+	buf[n] = '\0';
+	return n;
+}
+
+ssize_t proc_read_again(int *fd, int dirfd, const char *name, char *buf, size_t size)
+{
+	ssize_t n;
+
+	if (*fd < 0)
+		*fd = proc_open(dirfd, name);
+	if (*fd < 0)
+		return *fd;
+	n = pread(*fd, buf, size, 0);
+	if (n < 0)
+		return -errno;
 	if ((size_t)n == size)
 		return -EFBIG;
 	buf[n] = '\0';
@@ -176,20 +201,33 @@ int proc_status_parse(const char *text, struct proc_status *ret)
 	return 0;
 }
 
-int proc_status_read(int proc_fd, struct proc_status *ret)
+static int status_read(int dirfd, const char *name, struct proc_status *ret)
 {
 	_cleanup_free_ char *text = NULL;
 	char small[4096];
 	ssize_t n;
 
 	/* all but processes of some hundred groups fit */
-	n = proc_read(proc_fd, "status", small, sizeof(small));
+	n = proc_read(dirfd, name, small, sizeof(small));
 	if (n >= 0)
 		return proc_status_parse(small, ret);
 	if (n != -EFBIG)
 		return n;
-	n = proc_read_heap(proc_fd, "status", STATUS_MAX, &text);
+	n = proc_read_heap(dirfd, name, STATUS_MAX, &text);
 	return n < 0 ? n : proc_status_parse(text, ret);
+}
+
+int proc_status_read(int proc_fd, struct proc_status *ret)
+{
+	return status_read(proc_fd, "status", ret);
+}
+
+int proc_status_read_pid(int proc_root_fd, pid_t pid, struct proc_status *ret)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%d/status", (int)pid);
+	return status_read(proc_root_fd, name, ret);
 }
 
 int proc_idmap_read(int proc_fd, const char *name, struct idmap *ret)

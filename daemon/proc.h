@@ -32,7 +32,10 @@ ssize_t proc_read(int dirfd, const char *name, char *buf, size_t size);
 ssize_t proc_read_heap(int dirfd, const char *name, size_t max, char **ret);
 
 /* Of the supplementary groups (65,536 at most) what does not fit is cut; see groups_cut. */
+ssize_t proc_read_again(int *fd, int dirfd, const char *name, char *buf, size_t size);
 int proc_status_read(int proc_fd, struct proc_status *ret);
+/* The same by number, beneath an fd of /proc. */
+int proc_status_read_pid(int proc_root_fd, pid_t pid, struct proc_status *ret);
 int proc_status_parse(const char *text, struct proc_status *ret);
 
 int proc_idmap_read(int proc_fd, const char *name, struct idmap *ret);

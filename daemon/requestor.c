@@ -61,15 +61,22 @@ static int maps_gather(struct op *op)
 int gather_ns(struct op *op, struct target *t)
 {
 	struct requestor_ns ns;
-	int r = status_gather(op);
+	int r = 0;
 
+	/* Only uid 0 can become host root by the two together. */
+	if (op->subject.uid == 0)
+		r = status_gather(op);
 	if (r >= 0)
-		r = inspect_requestor(
-			op->manager->inspector, op->peer->identity.pid, t ? t->h : NULL, &ns);
+		r = inspect_requestor(op->manager->inspector, op->peer->identity.pid,
+			t ? t->h : NULL, op->victim_pid, &ns);
 	if (r == -EPIPE)
 		manager_fail(op->manager, r, "the inspector has ended");
 	if (r < 0)
 		return r;
+	if (op->victim_pid > 0) {
+		op->victim.below_userns = ns.victim_below;
+		op->victim.have |= FACT_VICTIM_NS;
+	}
 	op->subject.own_userns = ns.own_userns;
 	op->subject.own_pidns = ns.own_pidns;
 	op->subject.own_cgroupns = ns.own_cgroupns;
@@ -89,7 +96,8 @@ int gather_subject(struct op *op, struct target *t, unsigned need)
 		r = status_gather(op);
 	if (r >= 0 && (need & FACT_MAPS))
 		r = maps_gather(op);
-	if (r >= 0 && ((need & FACT_ROOT) || ((need & FACT_NS) && !(op->subject.have & FACT_NS))))
+	if (r >= 0 && ((need & (FACT_ROOT | FACT_VICTIM_NS)) ||
+			      ((need & FACT_NS) && !(op->subject.have & FACT_NS))))
 		r = gather_ns(op, t);
 	return r;
 }

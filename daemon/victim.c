@@ -69,7 +69,6 @@ static bool pidfd_alive(int pidfd)
  */
 static int victim_hold(struct op *op)
 {
-	char name[16];
 	int pid = pid_translate(op);
 
 	if (pid < 0)
@@ -79,20 +78,52 @@ static int victim_hold(struct op *op)
 		return -ESRCH;
 	if (pid_translate(op) != pid)
 		return -ESRCH;
-	snprintf(name, sizeof(name), "%d", pid);
-	op->victim_proc_fd =
-		openat(op->manager->proc_fd, name, O_PATH | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-	if (op->victim_proc_fd < 0 || !pidfd_alive(op->victim_pidfd))
-		return -ESRCH;
 	op->victim_pid = pid;
 	return 0;
 }
 
+/* By its number: what was read counts once the pidfd has been polled afterwards. */
+static ssize_t victim_read(const struct op *op, const char *file, char *buf, size_t size)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "%d/%s", op->victim_pid, file);
+	return proc_read(op->manager->proc_fd, name, buf, size);
+}
+
+static bool victim_exiting(const struct op *op)
+{
+	char text[2048];
+
+	return victim_read(op, "stat", text, sizeof(text)) < 0 || proc_exiting_parse(text) != 0;
+}
+
+/* linux/pidfd.h, 6.13 (its first 64 bytes): the ids as the initial user namespace has them. */
+struct pidfd_ids {
+	uint64_t mask, cgroupid;
+	uint32_t pid, tgid, ppid;
+	uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
+	uint32_t spare;
+};
+#define PIDFD_GET_IDS _IOWR(0xff, 11, struct pidfd_ids)
+#define PIDFD_IDS_CREDS (1 << 1)
+
 static int victim_ids(const struct op *op, struct victim *ret)
 {
 	static struct proc_status status;
-	int r = proc_status_read(op->victim_proc_fd, &status);
+	struct pidfd_ids ids = {.mask = PIDFD_IDS_CREDS};
+	int r;
 
+	if (ioctl(op->victim_pidfd, PIDFD_GET_IDS, &ids) == 0 && (ids.mask & PIDFD_IDS_CREDS)) {
+		ret->ruid = ids.ruid;
+		ret->euid = ids.euid;
+		ret->suid = ids.suid;
+		return 0;
+	}
+	if (errno == ESRCH)
+		return -ESRCH;
+	/* An older kernel. */
+	r = proc_status_read_pid(op->manager->proc_fd, op->victim_pid, &status);
 	if (r < 0)
 		return r;
 	ret->ruid = status.ruid;
@@ -116,6 +147,7 @@ int facts_victim_again(const struct op *op)
 
 enum reason facts_victim(struct op *op)
 {
+	bool doubtful = false;
 	ssize_t len;
 	int r;
 
@@ -127,9 +159,8 @@ enum reason facts_victim(struct op *op)
 	r = victim_hold(op);
 	if (r < 0)
 		return r == -ESRCH ? REASON_TASK_MISSING : REASON_CONTROLLER_OFF;
-	len = proc_read(op->victim_proc_fd, "cgroup", gather_text, sizeof(gather_text));
-	/* Cgroup first: a dead main thread's says "/" or is stale. */
-	if (len < 0 || proc_exiting(op->victim_proc_fd) != 0)
+	len = victim_read(op, "cgroup", gather_text, sizeof(gather_text));
+	if (len < 0)
 		return REASON_TASK_MISSING;
 	for (unsigned i = 0; i < op->n_targets; i++) {
 		struct target *t = &op->targets[i];
@@ -138,7 +169,11 @@ enum reason facts_victim(struct op *op)
 			(gather_path(t->h, gather_text, (size_t)len, t->victim_path) != REASON_OK ||
 				place_victim(t) < 0))
 			t->reason = REASON_TASK_OUTSIDE;
+		doubtful |= t->reason == REASON_OK && gather_doubtful(t->h, t->victim_path);
 	}
+	/* Cgroup first: a dead main thread's says "/" or is stale. */
+	if ((doubtful && victim_exiting(op)) || !pidfd_alive(op->victim_pidfd))
+		return REASON_TASK_MISSING;
 	if (op->request.method->action == ACTION_MOVE && victim_ids(op, &op->victim) < 0)
 		return REASON_TASK_MISSING;
 	return op->n_targets == 1 ? op->targets[0].reason : REASON_OK;

@@ -364,21 +364,37 @@ static int scope_by_privilege(
 	return (int)(top < n ? top : n - 1);
 }
 
-int scope_decide(const struct subject *s, const struct node *chain, unsigned n, unsigned have,
-	uint64_t root_id, unsigned *need)
+/* The answer lies above what is known. */
+static int want_chain(unsigned *need)
+{
+	*need |= FACT_CHAIN;
+	return -1;
+}
+
+int scope_decide(const struct subject *s, const struct node *chain, unsigned n, bool whole,
+	unsigned have, uint64_t root_id, unsigned *need)
 {
 	enum tri host = subject_is_host_root(s, need);
+	int top;
 
-	if (host != NO)
-		return host == YES ? 0 : -1;
+	if (host == UNKNOWN)
+		return -1;
+	if (host == YES)
+		return whole ? 0 : want_chain(need);
 	if (!(have & FACT_ROOT)) {
 		*need |= FACT_ROOT;
 		return -1;
 	}
-	for (unsigned i = 1; i < n && root_id != 0; i++)
-		if (chain[i].id == root_id)
-			return (int)i;
+	/* From its own upward; the hierarchy's root is no container's. */
+	for (unsigned i = n; i > (whole ? 1 : 0) && root_id != 0; i--)
+		if (chain[i - 1].id == root_id)
+			return (int)i - 1;
+	if (root_id != 0 && !whole)
+		return want_chain(need);
 	if (s->uid == 0)
 		return (int)n - 1;
-	return scope_by_privilege(s, chain, n, need);
+	top = scope_by_privilege(s, chain, n, need);
+	return top == 0 && !whole && n > 0 && subject_over_cgroup(s, &chain[0], need) == YES
+		       ? want_chain(need)
+		       : top;
 }

@@ -89,15 +89,16 @@ struct verdict {
 struct verdict decide(const struct question *q, const struct facts *f);
 
 /*
- * The requestor's scope in one hierarchy. chain[0] is the hierarchy's root, chain[n - 1] the
- * requestor's own cgroup; root_id is the id of the root of its cgroup namespace (FACT_ROOT in have;
- * 0 if that namespace is the daemon's own or its root could not be told). Gives the index of the
- * scope's root in chain, or -1 and *need.
+ * The requestor's scope in one hierarchy. chain[n - 1] is the requestor's own cgroup, each before
+ * it the parent of the next; chain[0] is the hierarchy's root if `whole`, else ancestors are
+ * missing above it. root_id is the id of the root of its cgroup namespace (FACT_ROOT in have; 0 if
+ * that namespace is the daemon's own or its root could not be told). Gives the index of the scope's
+ * root in chain, or -1 and *need, FACT_CHAIN among it: a longer chain.
  *
- * Host root: 0. The cgroup namespace's root if it is in the chain and not the hierarchy's root.
- * Else the topmost of the unbroken run of cgroups, from its own upward, over which it has
- * privilege; but for uid 0 that is not host root only its own cgroup, for what root owns is the
- * host's. Else its own.
+ * Host root: the hierarchy's root. The cgroup namespace's root if it is in the chain and not the
+ * hierarchy's root. Else the topmost of the unbroken run of cgroups, from its own upward, over
+ * which it has privilege; but for uid 0 that is not host root only its own cgroup, for what root
+ * owns is the host's. Else its own.
  */
-int scope_decide(const struct subject *s, const struct node *chain, unsigned n, unsigned have,
-	uint64_t root_id, unsigned *need);
+int scope_decide(const struct subject *s, const struct node *chain, unsigned n, bool whole,
+	unsigned have, uint64_t root_id, unsigned *need);

@@ -24,6 +24,7 @@ enum fact {
 	/* of a victim: whether its user namespace is the requestor's or below */
 	FACT_VICTIM_NS = 1 << 5,
 	FACT_ANCESTOR = 1 << 6, /* of a move: the nearest common ancestor */
+	FACT_CHAIN = 1 << 8,	/* of a scope: more of the requestor's ancestors */
 	FACT_ROOT = 1 << 7,	/* of a scope: the root of the requestor's cgroup namespace */
 };
 

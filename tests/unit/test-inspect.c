@@ -115,17 +115,25 @@ static uint64_t inode(const char *path)
 	return st.st_ino;
 }
 
+static int userns_below(struct inspector *i, pid_t victim, pid_t requestor)
+{
+	struct requestor_ns ns;
+	int r = inspect_requestor(i, requestor, NULL, victim, &ns);
+
+	return r < 0 ? r : ns.victim_below;
+}
+
 static void test_own(void **state)
 {
 	struct requestor_ns ns = {0};
 
 	need_root();
 	for (unsigned i = 0; i < all.n; i++) {
-		assert_int_equal(inspect_requestor(inspector, getpid(), &all.list[i], &ns), 0);
+		assert_int_equal(inspect_requestor(inspector, getpid(), &all.list[i], 0, &ns), 0);
 		assert_true(ns.own_userns && ns.own_pidns && ns.own_cgroupns);
 		assert_true(ns.root_id == 0);
 	}
-	assert_int_equal(inspect_userns_below(inspector, getpid(), getpid()), 1);
+	assert_int_equal(userns_below(inspector, getpid(), getpid()), 1);
 }
 
 /* Three user namespaces, one in the other, all with the same identity map: only comparing the
@@ -169,13 +177,12 @@ static void test_nested_userns_18_75(void **state)
 		struct requestor_ns ns;
 
 		for (int r = 0; r < 3; r++)
-			assert_int_equal(
-				inspect_userns_below(inspector, p[v], p[r]), v >= r ? 1 : 0);
-		assert_int_equal(inspect_userns_below(inspector, p[v], getpid()), 1);
-		assert_int_equal(inspect_userns_below(inspector, getpid(), p[v]), 0);
-		assert_int_equal(inspect_userns_below(inspector, p[v], other), 0);
-		assert_int_equal(inspect_userns_below(inspector, other, p[v]), 0);
-		assert_int_equal(inspect_requestor(inspector, p[v], NULL, &ns), 0);
+			assert_int_equal(userns_below(inspector, p[v], p[r]), v >= r ? 1 : 0);
+		assert_int_equal(userns_below(inspector, p[v], getpid()), 1);
+		assert_int_equal(userns_below(inspector, getpid(), p[v]), 0);
+		assert_int_equal(userns_below(inspector, p[v], other), 0);
+		assert_int_equal(userns_below(inspector, other, p[v]), 0);
+		assert_int_equal(inspect_requestor(inspector, p[v], NULL, 0, &ns), 0);
 		assert_false(ns.own_userns);
 		assert_true(ns.own_pidns && ns.own_cgroupns);
 	}
@@ -231,14 +238,14 @@ static void test_gone(void **state)
 	/* a zombie first, then nothing */
 	assert_int_equal(waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT), 0);
 	for (int turn = 0; turn < 2; turn++) {
-		assert_int_equal(inspect_requestor(inspector, pid, &all.list[0], &ns), -ESRCH);
+		assert_int_equal(inspect_requestor(inspector, pid, &all.list[0], 0, &ns), -ESRCH);
 		assert_true(ns.root_id == 5);
 		if (turn == 0)
 			assert_int_equal(waitpid(pid, NULL, 0), pid);
 	}
 	assert_int_equal(inspect_pidns(inspector, pid), -ESRCH);
-	assert_int_equal(inspect_userns_below(inspector, pid, getpid()), -ESRCH);
-	assert_int_equal(inspect_userns_below(inspector, getpid(), pid), -ESRCH);
+	assert_int_equal(userns_below(inspector, pid, getpid()), 0);
+	assert_int_equal(userns_below(inspector, getpid(), pid), -ESRCH);
 }
 
 /* Makes name and name/c in one hierarchy; false where that cannot be (a new cpuset takes no tasks).
@@ -319,7 +326,7 @@ static void hop_check(const struct hierarchy *h, uint64_t id)
 
 		assert_int_equal(inspector_start(&all, &fresh), 0);
 		for (int j = 0; j < 10; j++) {
-			assert_int_equal(inspect_requestor(fresh, c.pid, h, &ns), 0);
+			assert_int_equal(inspect_requestor(fresh, c.pid, h, 0, &ns), 0);
 			assert_true(ns.own_userns && ns.own_pidns && !ns.own_cgroupns);
 			assert_true(ns.root_id == id);
 		}
@@ -374,7 +381,7 @@ static void test_cgroupns_many(void **state)
 		child_wait(&c[i], &ready, 1);
 	}
 	for (int i = 0; i < 2 * COUNT; i++) {
-		assert_int_equal(inspect_requestor(inspector, c[i % COUNT].pid, h, &ns), 0);
+		assert_int_equal(inspect_requestor(inspector, c[i % COUNT].pid, h, 0, &ns), 0);
 		assert_true(ns.root_id == id);
 	}
 	for (int i = 0; i < COUNT; i++)
@@ -428,13 +435,13 @@ static void test_inspector_gone(void **state)
 	assert_int_equal(inspector_start(&all, &fresh), 0);
 	/* it does not end by what ends the daemon */
 	kill(inspector_pid(fresh), SIGTERM);
-	assert_int_equal(inspect_requestor(fresh, getpid(), NULL, &ns), 0);
+	assert_int_equal(inspect_requestor(fresh, getpid(), NULL, 0, &ns), 0);
 	kill(inspector_pid(fresh), SIGTERM);
 	kill(inspector_pid(fresh), SIGINT);
-	assert_int_equal(inspect_requestor(fresh, getpid(), NULL, &ns), 0);
+	assert_int_equal(inspect_requestor(fresh, getpid(), NULL, 0, &ns), 0);
 	kill(inspector_pid(fresh), SIGKILL);
 	assert_int_equal(waitpid(inspector_pid(fresh), NULL, 0), inspector_pid(fresh));
-	assert_int_equal(inspect_requestor(fresh, getpid(), NULL, &ns), -EPIPE);
+	assert_int_equal(inspect_requestor(fresh, getpid(), NULL, 0, &ns), -EPIPE);
 	assert_int_equal(inspect_pidns(fresh, getpid()), -EPIPE);
 	assert_null(inspector_free(fresh));
 	assert_null(inspector_free(NULL));

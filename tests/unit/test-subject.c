@@ -307,7 +307,7 @@ static void test_scope(void **state)
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		const struct subject *s = who(table[i].who, table[i].have);
 
-		assert_right(scope_decide(s, container_chain, table[i].n, table[i].root,
+		assert_right(scope_decide(s, container_chain, table[i].n, true, table[i].root,
 				     table[i].root_id, &need),
 			table[i].scope, table[i].need);
 	}
@@ -326,9 +326,40 @@ static void test_scope_run_is_unbroken(void **state)
 	};
 
 	(void)state;
-	assert_right(scope_decide(who(ALICE, ALL), chain, 5, FACT_ROOT, 0, &need), 3, 0);
-	assert_right(scope_decide(who(ALICE, ALL), chain, 3, FACT_ROOT, 0, &need), 2, 0);
-	assert_right(scope_decide(who(ALICE, ALL), chain, 2, FACT_ROOT, 0, &need), 1, 0);
+	assert_right(scope_decide(who(ALICE, ALL), chain, 5, true, FACT_ROOT, 0, &need), 3, 0);
+	assert_right(scope_decide(who(ALICE, ALL), chain, 3, true, FACT_ROOT, 0, &need), 2, 0);
+	assert_right(scope_decide(who(ALICE, ALL), chain, 2, true, FACT_ROOT, 0, &need), 1, 0);
+}
+
+/* However much of the chain is known: more is asked for, or the answer is the whole chain's. */
+static void test_scope_of_part_of_the_chain(void **state)
+{
+	static const struct node chain[] = {
+		{0, 0, S_IFDIR | 0755, 1},
+		{0, 0, S_IFDIR | 0755, 2},
+		{ALICE_ID, ALICE_ID, S_IFDIR | 0755, 3},
+		{ALICE_ID, ALICE_ID, S_IFDIR | 0755, 4},
+	};
+
+	(void)state;
+	for (uint64_t root_id = 0; root_id <= 5; root_id++) {
+		const struct subject *s = who(ALICE, ALL);
+		unsigned none = 0;
+		int whole = scope_decide(s, chain, 4, true, FACT_ROOT, root_id, &none);
+		bool settled = false;
+
+		for (unsigned n = 1; n < 4; n++) {
+			unsigned wanted = 0;
+			int part = scope_decide(
+				s, chain + 4 - n, n, false, FACT_ROOT, root_id, &wanted);
+
+			assert_true(part >= 0 ? wanted == 0 : wanted == FACT_CHAIN);
+			assert_false(settled && part < 0);
+			settled = part >= 0;
+			if (settled)
+				assert_int_equal(part + 4 - (int)n, whole);
+		}
+	}
 }
 
 int main(void)
@@ -344,6 +375,7 @@ int main(void)
 		cmocka_unit_test(test_over_task),
 		cmocka_unit_test(test_scope),
 		cmocka_unit_test(test_scope_run_is_unbroken),
+		cmocka_unit_test(test_scope_of_part_of_the_chain),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
