@@ -339,6 +339,54 @@ static int answer_requestor(
 	return root_find(c, q->pid, &cgroup, &c->hierarchies->list[q->number], &reply->root_id);
 }
 
+/* The user namespace right below our own in which the one at `*at` lies, which is not ours. */
+static int userns_top(struct child *c, int *at, struct ns_id *id)
+{
+	for (unsigned level = 0; level < USERNS_DEPTH; level++) {
+		_cleanup_close_ int parent = ioctl(*at, NS_GET_PARENT);
+		struct ns_id up = {0};
+		int r;
+
+		if (parent < 0)
+			return -errno;
+		r = ns_of_fd(parent, &up);
+		if (r < 0)
+			return r;
+		if (ns_same(&up, &c->userns))
+			return 0;
+		close_fd(at);
+		*at = TAKE_FD(parent);
+		*id = up;
+	}
+	return -ELOOP;
+}
+
+static int answer_account(
+	struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
+{
+	_cleanup_close_ int at = -EBADF;
+	struct ns_id id = {0};
+	uid_t owner;
+	int r = ns_of_pid(c, q->pid, "user", &id);
+
+	if (r < 0)
+		return r;
+	reply->account = q->number;
+	if (ns_same(&id, &c->userns))
+		return 0;
+	at = ns_open(c, q->pid, "user");
+	r = at < 0 ? at : ns_of_fd(at, &id);
+	/* It can only have gone further down meanwhile. */
+	if (r == 0)
+		r = userns_top(c, &at, &id);
+	if (r < 0)
+		return r;
+	if (ioctl(at, NS_GET_OWNER_UID, &owner) < 0)
+		return -errno;
+	reply->account = owner != 0 ? owner : ACCOUNT_CONTAINER | id.ino;
+	return 0;
+}
+
 static const char *const mark_names[MARK_MAX] = {
 	[MARK_RELEASE] = "trusted.cgmd.release",
 	[MARK_LEAF] = "trusted.cgmd.leaf",
@@ -386,6 +434,8 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 	switch (q->op) {
 	case INSPECT_REQUESTOR:
 		return answer_requestor(c, q, reply);
+	case INSPECT_ACCOUNT:
+		return answer_account(c, q, reply);
 	case INSPECT_PIDNS:
 		r = ns_open(c, q->pid, "pid");
 		if (r < 0)

@@ -16,6 +16,7 @@ enum inspect_op {
 	INSPECT_REQUESTOR, /* pid, other: a victim or 0, number: a hierarchy's index or
 			      INSPECT_NO_HIERARCHY */
 	INSPECT_PIDNS,	   /* pid; the reply carries the fd */
+	INSPECT_ACCOUNT,   /* pid, number: its uid */
 	INSPECT_MARK_SET,  /* number: enum mark; the request carries the directory's fd */
 	INSPECT_MARK_CLEAR,
 	INSPECT_MARK_GET,
@@ -37,7 +38,7 @@ struct inspect_request {
 struct inspect_reply {
 	uint32_t seq;
 	int32_t result; /* >= 0 or a negative errno */
-	uint64_t root_id;
+	uint64_t root_id, account;
 	uint32_t own_userns, own_pidns, own_cgroupns, victim_below; /* no bytes of padding travel */
 };
 

@@ -213,6 +213,18 @@ int inspect_requestor(struct inspector *i, pid_t pid, const struct hierarchy *h,
 	return 0;
 }
 
+int inspect_account(struct inspector *i, pid_t pid, uid_t uid, uint64_t *ret)
+{
+	struct inspect_request request = {.op = INSPECT_ACCOUNT, .pid = pid, .number = uid};
+	struct inspect_reply reply;
+	int r = ask(i, &request, -EBADF, &reply, NULL);
+
+	if (r < 0)
+		return r;
+	*ret = reply.account;
+	return 0;
+}
+
 int inspect_pidns(struct inspector *i, pid_t pid)
 {
 	struct inspect_request request = {.op = INSPECT_PIDNS, .pid = pid};

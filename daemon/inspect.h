@@ -49,6 +49,15 @@ int inspector_pidfd(const struct inspector *i); /* borrowed; < 0: the kernel gav
 int inspect_requestor(struct inspector *i, pid_t pid, const struct hierarchy *h, pid_t victim,
 	struct requestor_ns *ret);
 
+/*
+ * Whose quotas a process of `uid` uses up: a number that a container cannot have several of,
+ * however many uids, cgroups and namespaces it has. In the daemon's own user namespace the uid.
+ * Else, of the namespace right below it: the owner's uid (NS_GET_OWNER_UID, 4.11), or where that is
+ * host root, who makes containers for many, the namespace itself: ACCOUNT_CONTAINER and its number.
+ */
+#define ACCOUNT_CONTAINER (UINT64_C(1) << 32)
+int inspect_account(struct inspector *i, pid_t pid, uid_t uid, uint64_t *ret);
+
 /* An fd of the process' pid namespace; the caller closes it. A process never changes its own. */
 int inspect_pidns(struct inspector *i, pid_t pid);
 
