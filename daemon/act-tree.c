@@ -265,7 +265,7 @@ static void remove_run(struct op *op, struct target *t)
 	int r = 0;
 
 	t->existed = true;
-	if (op->request.recursive != 0 || removal.own)
+	if (act_walks(op, t))
 		r = remove_tree(&removal);
 	if (r >= 0 && !removal.own && unlinkat(t->parent_fd, t->name, AT_REMOVEDIR) < 0 &&
 		errno != ENOENT)

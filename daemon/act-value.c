@@ -124,6 +124,8 @@ static enum reason set_error(const struct op *op, int err)
 	switch (err) {
 	case -ENOENT:
 		return REASON_KEY_MISSING;
+	case -EISDIR:
+		return REASON_KEY_NOT_FILE;
 	case -EINVAL:
 	case -ERANGE:
 	case -E2BIG:

@@ -32,13 +32,37 @@ const struct act *act_find(const struct method *method)
 	return acts[method - methods];
 }
 
+bool act_walks(const struct op *op, const struct target *t)
+{
+	switch (op->question.action) {
+	case ACTION_REMOVE:
+		/* Where there is nothing below, one rmdir(2) is all. */
+		return t->place.n == 1 || (op->request.recursive != 0 && t->place.missing == 0 &&
+						  t->way[t->place.n - 1].children > 0);
+	case ACTION_PRUNE:
+		return true;
+	case ACTION_TASKS:
+		return op->request.method->flags & METHOD_RECURSIVE;
+	default:
+		return false;
+	}
+}
+
+static bool any_walks(const struct op *op)
+{
+	for (unsigned i = 0; i < op->n_targets; i++)
+		if (act_walks(op, &op->targets[i]))
+			return true;
+	return false;
+}
+
 bool act_blocks(const struct op *op)
 {
 	switch (op->question.action) {
 	case ACTION_LIMIT:
 		return op->question.key->flags & KEY_BLOCKS;
 	case ACTION_REMOVE:
-		return op->request.recursive != 0 || op->path.n == 0;
+		return any_walks(op);
 	case ACTION_TASKS:
 	case ACTION_PRUNE:
 		return true;

@@ -28,6 +28,8 @@ struct act {
 
 /* The act of a method, by its row. */
 const struct act *act_find(const struct method *method);
+/* Does it go through a tree below the target, and judge there? */
+bool act_walks(const struct op *op, const struct target *t);
 /* May it wait in the kernel? */
 bool act_blocks(const struct op *op);
 

@@ -218,9 +218,11 @@ static enum reason facts_for_act(struct op *op)
 	enum reason reason = REASON_OK;
 	int r = 0;
 
-	if ((method->flags & METHOD_RECURSIVE) || action == ACTION_REMOVE || action == ACTION_PRUNE)
-		reason = facts_gather(op, &op->targets[0], FACT_STATUS | FACT_MAPS | FACT_NS);
-	else if (method->flags & METHOD_KEYS)
+	for (unsigned i = 0; reason == REASON_OK && i < op->n_targets; i++)
+		if (act_walks(op, &op->targets[i]))
+			reason = facts_gather(
+				op, &op->targets[i], FACT_STATUS | FACT_MAPS | FACT_NS);
+	if (reason == REASON_OK && (method->flags & METHOD_KEYS))
 		reason = facts_gather(op, &op->targets[0], FACT_MAPS);
 	if (reason != REASON_OK)
 		return reason;

@@ -25,7 +25,7 @@
 
 const struct transport_limits transport_limits_default = {
 	.message_max = MESSAGE_MAX,
-	.replies_pause = 8,
+	.replies_pause = 1,
 	.replies_max = 64,
 	.dispatch_max = 16,
 	.auth_usec = 5000000,
@@ -617,4 +617,14 @@ void transport_resume(struct transport *t)
 void transport_flush(struct transport *t)
 {
 	transport_settle(t);
+}
+
+bool transport_queued(struct transport *t)
+{
+	return queued(t) > 0;
+}
+
+void transport_drop(struct transport *t, const char *why)
+{
+	transport_doom(t, why);
 }

@@ -22,11 +22,13 @@
 #include <systemd/sd-event.h>
 
 struct transport_limits {
-	uint32_t message_max;	/* bytes of one message, header included: 65536 */
-	unsigned replies_pause; /* replies queued from which on nothing is read: 8 */
-	unsigned replies_max;	/* ... and dropped: 64 */
-	unsigned dispatch_max;	/* messages handled in one wake: 16 */
-	uint64_t auth_usec;	/* from accept to BEGIN: 5 s */
+	uint32_t message_max; /* bytes of one message, header included: 65536 */
+	/* Replies queued from which on nothing is read: 1, for what is queued is beyond the
+	 * socket's buffer, which is full then. */
+	unsigned replies_pause;
+	unsigned replies_max;  /* ... and dropped: 64 */
+	unsigned dispatch_max; /* messages handled in one wake: 16 */
+	uint64_t auth_usec;    /* from accept to BEGIN: 5 s */
 	uint64_t message_usec; /* from a message's first byte to its last: 5 s. Also how long a peer
 				  may read nothing while replies_pause replies wait for it */
 	int send_buffer;       /* SO_SNDBUF: 65536 */
@@ -60,3 +62,8 @@ void transport_resume(struct transport *t);
 
 /* After a reply was sent outside of ops->message. */
 void transport_flush(struct transport *t);
+
+/* Does anything wait that the socket did not take? */
+bool transport_queued(struct transport *t);
+/* Ends the connection from the loop, as if it had ended by itself. `why`: static text. */
+void transport_drop(struct transport *t, const char *why);

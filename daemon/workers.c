@@ -23,7 +23,7 @@ struct workers {
 	pthread_cond_t wake; /* a job was queued, or the end has come */
 	pthread_cond_t idle; /* a thread ended */
 	struct queue todo, finished;
-	uid_t running[WORKERS_MAX]; /* owners, n_running of them */
+	uint64_t running[WORKERS_MAX]; /* owners, n_running of them */
 	unsigned n_todo, n_running, n_threads, n_waiting;
 	bool stop;
 	int event_fd;
@@ -55,7 +55,7 @@ static struct job *queue_pop(struct queue *q)
 	return job;
 }
 
-static unsigned owner_running(const struct workers *w, uid_t owner)
+static unsigned owner_running(const struct workers *w, uint64_t owner)
 {
 	unsigned n = 0;
 
@@ -64,13 +64,21 @@ static unsigned owner_running(const struct workers *w, uid_t owner)
 	return n;
 }
 
+/* May a job of this owner run now? */
+static bool has_turn(const struct workers *w, uint64_t owner)
+{
+	if (owner_running(w, owner) >= WORKERS_OWNER_MAX)
+		return false;
+	return owner == 0 || w->n_running - owner_running(w, 0) < WORKERS_MAX - 1;
+}
+
 /* The first job whose owner does not have its share of threads already. */
 static struct job *job_take(struct workers *w)
 {
 	for (struct job **at = &w->todo.first; *at; at = &(*at)->next) {
 		struct job *job = *at;
 
-		if (owner_running(w, job->owner) >= WORKERS_OWNER_MAX)
+		if (!has_turn(w, job->owner))
 			continue;
 		*at = job->next;
 		if (w->todo.last == &job->next)
@@ -186,13 +194,13 @@ static int thread_start(struct workers *w)
 	return -r;
 }
 
-static int quota_check(const struct workers *w, uid_t owner)
+static int quota_check(const struct workers *w, uint64_t owner)
 {
-	unsigned n = 0;
+	unsigned max = WORKERS_QUEUE_MAX - (owner == 0 ? 0 : WORKERS_QUEUE_KEPT), n = 0;
 
 	for (const struct job *job = w->todo.first; job; job = job->next)
 		n += job->owner == owner;
-	return n >= WORKERS_OWNER_QUEUE_MAX || w->n_todo >= WORKERS_QUEUE_MAX ? -EDQUOT : 0;
+	return n >= WORKERS_OWNER_QUEUE_MAX || w->n_todo >= max ? -EDQUOT : 0;
 }
 
 int workers_submit(struct workers *w, struct job *job)

@@ -6,19 +6,22 @@
  */
 #pragma once
 
-#include <sys/types.h>
+#include <stdint.h>
 #include <systemd/sd-event.h>
 
 #define WORKERS_MAX 8
-/* ... of which one owner's jobs take at most so many, and of which so many may wait */
+/* ... of which one owner's jobs take at most so many, and of which so many may wait (each holds the
+ * fds of its call) */
 #define WORKERS_OWNER_MAX 2
-#define WORKERS_OWNER_QUEUE_MAX 64
-#define WORKERS_QUEUE_MAX 1024
+#define WORKERS_OWNER_QUEUE_MAX 32
+#define WORKERS_QUEUE_MAX 256
+/* The last thread, and this many places in the queue, are for owner 0 alone. */
+#define WORKERS_QUEUE_KEPT 32
 
 struct workers;
 struct job {
 	struct job *next;
-	uid_t owner;		       /* whose threads and places in the queue it takes */
+	uint64_t owner;		       /* whose threads and places in the queue it takes */
 	void (*run)(struct job *job);  /* on a worker's thread; touches the job alone */
 	void (*done)(struct job *job); /* on the loop's thread, afterwards */
 };

@@ -52,7 +52,7 @@ struct node {
 	uid_t uid;
 	gid_t gid;
 	mode_t mode;
-	uint64_t id; /* st_ino, the cgroup's id (kernfs, 64 bit) */
+	uint64_t id;	   /* st_ino, the cgroup's id (kernfs, 64 bit) */
 };
 
 /* A task that shall be moved. All ids are the host's. */
