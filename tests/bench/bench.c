@@ -79,6 +79,26 @@ static void bench_calls(const char *who, enum who client, enum who raw)
 	worker_free(by_hand);
 }
 
+/* Each method by itself; those that move also move back, by a system call. */
+static void bench_methods(void)
+{
+	struct worker *root = worker_new(WHO_ROOT, ADDRESS),
+		      *container = worker_new(WHO_CONTAINER, ADDRESS);
+	double of_root[9], of_container[9];
+	const struct job *job;
+
+	for (unsigned i = 0; (job = job_at(i)) && job->method; i++) {
+		for (size_t k = 0; k < 9; k++) {
+			of_root[k] = worker_run(root, job->name, 100);
+			of_container[k] = worker_run(container, job->name, 100);
+		}
+		printf("%s: host root %.1f us, container %.1f us\n", job->name, median(of_root, 9),
+			median(of_container, 9));
+	}
+	worker_free(root);
+	worker_free(container);
+}
+
 struct size {
 	unsigned long private, pss;
 };
@@ -195,6 +215,7 @@ static void bench_all(const char *cgmd, const char *cgm)
 	bare = bare_start(BARE);
 	bench_calls("host root", WHO_ROOT, WHO_RAW_ROOT);
 	bench_calls("container", WHO_CONTAINER, WHO_RAW_CONTAINER);
+	bench_methods();
 	bench_command(cgm);
 	bench_held(&d);
 	process_stop(bare);

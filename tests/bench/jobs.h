@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 /* What a worker can do, by name. */
+#include <stdbool.h>
 #include <sys/types.h>
 #include <systemd/sd-bus.h>
 
@@ -18,6 +19,7 @@ struct bench_client {
 };
 
 struct job {
+	bool method; /* one call; these come first */
 	const char *name;
 	/* Prepares what one block needs, unmeasured; either may be NULL. */
 	void (*before)(struct bench_client *c, unsigned n);
