@@ -27,9 +27,15 @@
 #define STOP_USEC (2 * 1000 * 1000)
 /* The initial user namespace (PROC_USER_INIT_INO in the kernel's proc_ns.h). */
 #define INIT_USER_INO 0xEFFFFFFDU
-/* A client holds its socket twice, a pidfd, a /proc directory and perhaps a pid namespace. */
-#define FDS_PER_PEER 5
+/* A client holds its socket twice, a pidfd, a /proc directory, its cgroup file there and perhaps a
+ * pid namespace. */
+#define FDS_PER_PEER 6
 #define FDS_OWN 256
+/* A call that waits for a worker holds two directories a hierarchy, or one hierarchy's file too,
+ * its victim and a pid namespace. */
+#define FDS_PER_HIERARCHY 2
+#define FDS_PER_OP 3
+#define KEPT_PEERS 64
 
 static int fail(int r, const char *what)
 {
@@ -57,27 +63,53 @@ static int check_place(void)
 	return 0;
 }
 
-static void raise_fd_limit(const struct options *options)
+/* The soft limit on open files, raised to what is wanted where that may be. */
+static rlim_t raise_fd_limit(rlim_t wanted)
 {
-	rlim_t wanted = (rlim_t)options->max_peers * FDS_PER_PEER + FDS_OWN;
 	struct rlimit limit;
 
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur >= wanted)
-		return;
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
+	if (limit.rlim_cur >= wanted)
+		return limit.rlim_cur;
 	limit.rlim_cur = wanted;
 	if (limit.rlim_max < wanted)
 		limit.rlim_max = wanted;
 	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-		return;
-	/* Without CAP_SYS_RESOURCE the hard limit is what there is. */
-	getrlimit(RLIMIT_NOFILE, &limit);
+		return wanted;
+	/* Without CAP_SYS_RESOURCE, and above fs.nr_open, the hard limit is what there is. */
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 1024;
 	limit.rlim_cur = limit.rlim_max;
-	if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
-		log_line(LOG_NOTICE, "the limit on open files allows %llu clients, not %u",
-			(unsigned long long)(limit.rlim_cur > FDS_OWN
-						     ? (limit.rlim_cur - FDS_OWN) / FDS_PER_PEER
-						     : 0),
-			options->max_peers);
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+	return limit.rlim_max;
+}
+
+static unsigned least(unsigned a, unsigned b)
+{
+	return a < b ? a : b;
+}
+
+/* No client gets a connection for which, or for whose calls, there would be no fds. */
+static void bound_peers(struct manager *m)
+{
+	const struct options *o = m->options;
+	rlim_t op = (rlim_t)m->hierarchies.n * FDS_PER_HIERARCHY + FDS_PER_OP;
+	rlim_t own = FDS_OWN + op * (WORKERS_QUEUE_MAX + WORKERS_MAX);
+	rlim_t wanted = own + (rlim_t)o->max_peers * FDS_PER_PEER;
+	rlim_t have = raise_fd_limit(wanted);
+
+	m->max_peers = o->max_peers;
+	if (have < wanted) {
+		/* A limit this low does not even cover the queue of calls, which is never full. */
+		rlim_t left = have > own + own / 2 ? have - own : have / 3;
+
+		m->max_peers = left < FDS_PER_PEER ? 1 : (unsigned)(left / FDS_PER_PEER);
+		log_line(LOG_NOTICE, "the limit on open files allows %u clients, not %u",
+			m->max_peers, o->max_peers);
+	}
+	m->kept_peers = least(KEPT_PEERS, m->max_peers / 4);
+	m->max_peers_account = least(o->max_peers_uid, m->max_peers < 4 ? 1 : m->max_peers / 4);
 }
 
 static int delegation_add(struct manager *m, const char *name)
@@ -277,7 +309,7 @@ static int manager_start(struct manager *m)
 		r = open_procs(m);
 	if (r < 0)
 		return r;
-	raise_fd_limit(m->options);
+	bound_peers(m);
 	/* Before threads and clients: it is a copy of this process. */
 	r = inspector_start(&m->hierarchies, &m->inspector);
 	if (r < 0)

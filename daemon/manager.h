@@ -43,6 +43,9 @@ struct manager {
 	unsigned n_listeners;
 	struct peer *peers;
 	unsigned n_peers;
+	/* What the options say, or the limit on open files allows: in all, of one account, and how
+	 * many of the first are kept for account 0. See inspect_account(). */
+	unsigned max_peers, max_peers_account, kept_peers;
 	struct op *spare_op; /* the last op, kept for the next call */
 	int proc_fd;	     /* /proc */
 	int pidns_fd;	     /* the daemon's own pid namespace */

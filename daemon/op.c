@@ -349,7 +349,7 @@ static int act_submit(struct op *op)
 {
 	int r;
 
-	op->job = (struct job){.owner = op->subject.uid, .run = job_run, .done = job_done};
+	op->job = (struct job){.owner = op->peer->account, .run = job_run, .done = job_done};
 	r = workers_submit(op->manager->workers, &op->job);
 	if (r < 0)
 		return r;

@@ -31,7 +31,9 @@ static const struct row {
 	{"max-depth", 0, NUMBER, "N", "how deep clients may create cgroups (16)", AT(max_depth), 1,
 		1024},
 	{"max-clients", 0, NUMBER, "N", "connections in all (16384)", AT(max_peers), 1, 1 << 20},
-	{"max-clients-per-uid", 0, NUMBER, "N", "connections of one host uid (4096)",
+	{"max-clients-per-uid", 0, NUMBER, "N",
+		"connections of one host uid, or of one container with all its uids (4096, and a "
+		"quarter of all at most)",
 		AT(max_peers_uid), 1, 1 << 20},
 	{"message-max", 0, NUMBER, "BYTES", "the longest message taken (65536)",
 		AT(limits.message_max), 1024, 65536},

@@ -13,19 +13,60 @@
 #include "log.h"
 #include "manager.h"
 
-/* Is one more connection of this uid within the quotas? */
-static bool quota_allows(const struct manager *m, uid_t uid)
+/* What clients of one account may leave unread, in all their connections. */
+#define UNREAD_MAX ((size_t)16 << 20)
+/* Stands for any answer that is no method's: Introspect's is the longest. */
+#define ANSWER_OTHER ((size_t)16 << 10)
+#define ANSWER_HEAD 256
+
+/* Is one more connection of this account within the quotas? */
+static bool quota_allows(const struct manager *m, uint64_t account)
 {
 	unsigned n = 0;
 
-	if (m->n_peers >= m->options->max_peers)
+	if (account == 0)
+		return m->n_peers < m->max_peers;
+	if (m->n_peers >= m->max_peers - m->kept_peers)
 		return false;
 	/* Below the quota in all there is nothing to count. */
-	if (m->n_peers < m->options->max_peers_uid)
+	if (m->n_peers < m->max_peers_account)
 		return true;
 	for (const struct peer *peer = m->peers; peer; peer = peer->next)
-		n += peer->identity.uid == uid;
-	return n < m->options->max_peers_uid;
+		n += peer->account == account;
+	return n < m->max_peers_account;
+}
+
+static void log_quota(const struct peer *peer, const char *method)
+{
+	log_denial(&(struct log_denial){
+		.method = method,
+		.reason = reason_row(REASON_QUOTA)->token,
+		.pid = peer->identity.pid,
+		.uid = peer->identity.uid,
+	});
+}
+
+/* After an answer: what the socket did not take lies in our memory until the client reads. */
+static void unread_check(struct peer *peer)
+{
+	size_t sum = 0;
+
+	if (!transport_queued(peer->transport)) {
+		peer->unread = 0;
+		return;
+	}
+	peer->unread += peer->answer;
+	for (struct peer *p = peer->manager->peers; p; p = p->next) {
+		if (p->unread == 0 || p->account != peer->account)
+			continue;
+		if (!transport_queued(p->transport))
+			p->unread = 0;
+		sum += p->unread;
+	}
+	if (sum <= UNREAD_MAX)
+		return;
+	log_quota(peer, "unread answers");
+	transport_drop(peer->transport, "too much is unread");
 }
 
 static void peer_link(struct peer *peer)
@@ -111,7 +152,13 @@ static const struct dispatch_ops dispatch_ops = {
 
 static int on_message(void *userdata, sd_bus_message *m)
 {
-	return dispatch_message(m, &dispatch_ops, userdata);
+	struct peer *peer = userdata;
+	int r;
+
+	peer->answer = ANSWER_OTHER;
+	r = dispatch_message(m, &dispatch_ops, peer);
+	unread_check(peer);
+	return r;
 }
 
 static void on_closed(void *userdata, const char *why)
@@ -125,6 +172,18 @@ static void on_closed(void *userdata, const char *why)
 
 static const struct transport_ops transport_ops = {.message = on_message, .closed = on_closed};
 
+static int account_take(struct peer *peer)
+{
+	struct manager *m = peer->manager;
+	int r = inspect_account(
+		m->inspector, peer->identity.pid, peer->identity.uid, &peer->account);
+
+	if (r == -EPIPE)
+		manager_fail(m, r, "the inspector has ended");
+	/* Alive now, so it was its number that was asked about. */
+	return r >= 0 && !identity_alive(&peer->identity) ? -ESRCH : r;
+}
+
 void peer_accept(struct manager *manager, int fd)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
@@ -135,13 +194,10 @@ void peer_accept(struct manager *manager, int fd)
 		peer->identity = IDENTITY_NONE;
 		r = identity_take(&peer->identity, fd, manager->proc_fd, manager->options->strict);
 	}
-	if (r >= 0 && !quota_allows(manager, peer->identity.uid)) {
-		log_denial(&(struct log_denial){
-			.method = "connect",
-			.reason = reason_row(REASON_QUOTA)->token,
-			.pid = peer->identity.pid,
-			.uid = peer->identity.uid,
-		});
+	if (r >= 0)
+		r = account_take(peer);
+	if (r >= 0 && !quota_allows(manager, peer->account)) {
+		log_quota(peer, "connect");
 		r = -EDQUOT;
 	}
 	if (r < 0) {
@@ -172,12 +228,14 @@ void peer_answer(struct op *op)
 
 		if (op->reply.reason != REASON_OK)
 			log_refusal(peer, &op->request, op->request.method->name, op->reply.reason);
+		peer->answer = ANSWER_HEAD + reply_size(&op->reply);
 		r = dispatch_reply(op->message, &op->request, &op->reply);
 		if (r < 0)
 			log_line(LOG_DEBUG, "no answer could be sent to pid %d: %s, ignoring",
 				peer->identity.pid, strerror(-r));
 		if (later) {
 			peer->op = NULL;
+			unread_check(peer);
 			transport_flush(peer->transport);
 			transport_resume(peer->transport);
 		}

@@ -14,7 +14,10 @@ struct peer {
 	struct manager *manager;
 	struct peer *next, **link;
 	struct identity identity;
+	uint64_t account; /* whose quotas it uses up: inspect_account() */
 	struct transport *transport;
+	/* Bytes of the answer that was sent last, and of those that the client has not read. */
+	size_t answer, unread;
 	struct op *op;	  /* on a worker; the connection is held meanwhile */
 	bool pidns_known; /* identity.pidns_fd is settled: -EBADF then means the daemon's own */
 };

@@ -46,3 +46,21 @@ void reply_done(struct reply *r)
 	free(r->keys);
 	*r = (struct reply){0};
 }
+
+/* A string's length, its NUL and padding. */
+static size_t text_size(const char *text)
+{
+	return text ? strlen(text) + 8 : 0;
+}
+
+size_t reply_size(const struct reply *r)
+{
+	size_t size = text_size(r->text) + text_size(r->object) + text_size(r->detail) +
+		      r->n_pids * sizeof(*r->pids);
+
+	for (char **name = r->names; name && *name; name++)
+		size += text_size(*name);
+	for (size_t i = 0; i < r->n_keys; i++)
+		size += text_size(r->keys[i].name) + 3 * sizeof(uint32_t);
+	return size;
+}

@@ -85,3 +85,5 @@ struct reply {
 };
 
 void reply_done(struct reply *r);
+/* About as many bytes as it takes on the wire. */
+size_t reply_size(const struct reply *r);

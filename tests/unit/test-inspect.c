@@ -190,6 +190,47 @@ static void test_nested_userns_18_75(void **state)
 	child_end(&c);
 }
 
+/* A container is one account, however deep its namespaces go: the owner of the outermost, or, made
+ * by host root, that namespace itself. */
+static void test_account(void **state)
+{
+	struct child c, other;
+	uint64_t first = 0, account = 0;
+	pid_t p[3], q;
+
+	need_root();
+	assert_int_equal(inspect_account(inspector, getpid(), 1234, &account), 0);
+	assert_true(account == 1234);
+	if (child_fork(&c))
+		nest(&c, 3);
+	for (int i = 0; i < 3; i++) {
+		child_wait(&c, &p[i], sizeof(pid_t));
+		assert_int_equal(inspect_account(inspector, p[i], 77, &account), 0);
+		assert_true(account & ACCOUNT_CONTAINER);
+		assert_true(i == 0 || account == first);
+		first = account;
+	}
+	if (child_fork(&other)) {
+		/* Owned by a plain user: its account. */
+		if (setresgid(4321, 4321, 4321) < 0 || setresuid(4321, 4321, 4321) < 0 ||
+			unshare(CLONE_NEWUSER) < 0)
+			_exit(3);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		q = getpid();
+		if (write(other.pipe[1], &q, sizeof(q)) != sizeof(q))
+			_exit(4);
+		for (;;)
+			pause();
+	}
+	child_wait(&other, &q, sizeof(q));
+	assert_int_equal(inspect_account(inspector, q, 77, &account), 0);
+	assert_true(account == 4321);
+	child_end(&other);
+	child_end(&c);
+	assert_int_equal(inspect_account(inspector, q, 77, &account), -ESRCH);
+	assert_true(account == 4321);
+}
+
 static void test_pidns(void **state)
 {
 	struct child c;
@@ -543,6 +584,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_own),
 		cmocka_unit_test(test_nested_userns_18_75),
+		cmocka_unit_test(test_account),
 		cmocka_unit_test(test_pidns),
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_cgroupns_root_hopping_34),
