@@ -207,6 +207,7 @@ static void auth_line(struct transport *t, size_t size)
 	static const char begin[] = "BEGIN\r\n";
 	bool is_begin = size == sizeof(begin) - 1 && memcmp(look, begin, size) == 0;
 	const char *why;
+	int r;
 
 	if (t->auth_bytes == 0 && look[0] != '\0') {
 		transport_doom(t, "the first byte is not NUL");
@@ -225,8 +226,9 @@ static void auth_line(struct transport *t, size_t size)
 		transport_doom(t, why);
 		return;
 	}
-	if (process_all(t) < 0) {
-		hub_drain(t->hub);
+	r = process_all(t);
+	hub_drain(t->hub);
+	if (r < 0) {
 		transport_doom(t, "authentication failed");
 	} else if (sd_bus_is_ready(t->bus) > 0) {
 		t->authenticated = true;
@@ -373,6 +375,9 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
 	struct transport *t = userdata;
 
 	(void)error;
+	/* A connection that breaks is told to filters as a signal of sd-bus' own. */
+	if (sd_bus_is_open(t->bus) <= 0)
+		return 1;
 	t->dispatched = true;
 	if (t->ops->message(t->userdata, m) < 0)
 		transport_doom(t, "answering failed");
@@ -384,9 +389,15 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
  * what it finds malformed, and would go on to the next message if there were one for it to read. */
 static void dispatch_one(struct transport *t, unsigned char *data, size_t size)
 {
-	const char *why = take(t, data + t->n_begun, size - t->n_begun);
+	const char *why;
 	int r;
 
+	/* An answer that could not be sent has ended it. */
+	if (sd_bus_is_open(t->bus) <= 0) {
+		transport_doom(t, "writing failed");
+		return;
+	}
+	why = take(t, data + t->n_begun, size - t->n_begun);
 	if (t->n_begun > 0)
 		memcpy(data, t->begun, t->n_begun);
 	free(t->begun);
@@ -406,8 +417,8 @@ static void dispatch_one(struct transport *t, unsigned char *data, size_t size)
 	do
 		r = sd_bus_process(t->bus, NULL);
 	while (r > 0 && !t->dispatched && sd_bus_is_open(t->bus) > 0);
-	if (!t->dispatched)
-		hub_drain(t->hub);
+	/* Whatever happened: what one connection left must never be read as another's. */
+	hub_drain(t->hub);
 	if (sd_bus_is_open(t->bus) <= 0)
 		transport_doom(t, "writing failed");
 	else if (!t->dispatched || r < 0)

@@ -761,6 +761,35 @@ static void test_peer_closes_while_held(void **state)
 	expect_order(f, 2);
 }
 
+/* All connections are fed through one socketpair. A connection whose answer could not be sent is over: the
+ * message behind it must not stay there, or the next client's bus would take it for that client's. */
+static void test_what_one_leaves_no_other_reads(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture other = {.event = f->event, .limits = f->limits, .peer = -EBADF};
+
+	authenticate(&other);
+	f->hold_after = 1;
+	authenticate(f);
+	put_call(f, 1);
+	put_call(f, 66);
+	spin(f);
+	close(f->peer);
+	f->peer = -EBADF;
+	/* EPIPE */
+	(void)answer(f, f->kept);
+	transport_flush(f->t);
+	transport_resume(f->t);
+	expect_closed(f, "writing failed");
+	put_call(&other, 1);
+	put_call(&other, 2);
+	spin(&other);
+	expect_order(&other, 2);
+	assert_int_equal(other.closed, 0);
+	transport_free(other.t);
+	close(other.peer);
+}
+
 static void test_replies_from_elsewhere(void **state)
 {
 	struct fixture *f = *state;
@@ -861,6 +890,7 @@ int main(void)
 		TEST(test_mechanisms),
 		TEST(test_hold_and_resume),
 		TEST(test_peer_closes_while_held),
+		TEST(test_what_one_leaves_no_other_reads),
 		TEST(test_replies_from_elsewhere),
 		TEST(test_message_fails),
 		TEST(test_peer_closes),
