@@ -3,7 +3,7 @@
  * Gathering: what the decision must know, read from the kernel when it is asked for and not before.
  *
  * The requestor can change between two reads, but only downwards: into user and cgroup namespaces
- * below its own, where it has more capabilities and less reach. So the status (capabilities) is
+ * below its own, where it has more capabilities and less reach. So what capabilities it has is
  * always read before the maps and the namespaces: mixed facts then grant no more than the later
  * ones alone.
  */

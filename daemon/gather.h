@@ -11,7 +11,7 @@ extern char gather_text[GATHER_TEXT_MAX];
 
 enum reason gather_error(int r);
 
-/* FACT_STATUS, FACT_MAPS, FACT_NS, and with a target FACT_ROOT. */
+/* FACT_CAPS, FACT_GROUPS, FACT_MAPS, FACT_NS, and with a target FACT_ROOT. */
 int gather_subject(struct op *op, struct target *t, unsigned need);
 int gather_ns(struct op *op, struct target *t);
 int gather_host_root(struct op *op, struct target *t, bool *ret);

@@ -221,7 +221,7 @@ static enum reason facts_for_act(struct op *op)
 	for (unsigned i = 0; reason == REASON_OK && i < op->n_targets; i++)
 		if (act_walks(op, &op->targets[i]))
 			reason = facts_gather(
-				op, &op->targets[i], FACT_STATUS | FACT_MAPS | FACT_NS);
+				op, &op->targets[i], FACT_CAPS | FACT_GROUPS | FACT_MAPS | FACT_NS);
 	if (reason == REASON_OK && (method->flags & METHOD_KEYS))
 		reason = facts_gather(op, &op->targets[0], FACT_MAPS);
 	if (reason != REASON_OK)

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <linux/capability.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "facts.h"
 #include "gather.h"
@@ -23,23 +26,41 @@ enum reason gather_error(int r)
 	}
 }
 
-/* See facts.h for the order: always before the rest. */
-static int status_gather(struct op *op)
+/* See facts.h for the order: always before the rest. By number: the pidfd is polled before the act.
+ */
+static int caps_gather(struct op *op)
+{
+	struct __user_cap_header_struct head = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+		.pid = op->peer->identity.pid,
+	};
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+	struct subject *s = &op->subject;
+
+	if (s->have & FACT_CAPS)
+		return 0;
+	if (syscall(SYS_capget, &head, data) < 0)
+		return -errno;
+	s->caps = data[0].effective | (uint64_t)data[1].effective << 32;
+	s->have |= FACT_CAPS;
+	return 0;
+}
+
+static int groups_gather(struct op *op)
 {
 	static struct proc_status status;
 	struct subject *s = &op->subject;
 	int r;
 
-	if (s->have & FACT_STATUS)
+	if (s->have & FACT_GROUPS)
 		return 0;
 	r = proc_status_read(op->peer->identity.proc_fd, &status);
 	if (r < 0)
 		return r;
-	s->caps = status.caps;
 	s->n_groups = status.n_groups;
 	s->groups_cut = status.groups_cut;
 	memcpy(s->groups, status.groups, status.n_groups * sizeof(status.groups[0]));
-	s->have |= FACT_STATUS;
+	s->have |= FACT_GROUPS;
 	return 0;
 }
 
@@ -48,7 +69,7 @@ static int maps_gather(struct op *op)
 	int proc_fd = op->peer->identity.proc_fd, r;
 	struct subject *s = &op->subject;
 
-	r = status_gather(op);
+	r = caps_gather(op);
 	if (r >= 0)
 		r = proc_idmap_read(proc_fd, "uid_map", &s->uid_map);
 	if (r >= 0)
@@ -65,7 +86,7 @@ int gather_ns(struct op *op, struct target *t)
 
 	/* Only uid 0 can become host root by the two together. */
 	if (op->subject.uid == 0)
-		r = status_gather(op);
+		r = caps_gather(op);
 	if (r >= 0)
 		r = inspect_requestor(op->manager->inspector, op->peer->identity.pid,
 			t ? t->h : NULL, op->victim_pid, &ns);
@@ -92,8 +113,10 @@ int gather_subject(struct op *op, struct target *t, unsigned need)
 {
 	int r = 0;
 
-	if (need & FACT_STATUS)
-		r = status_gather(op);
+	if (need & FACT_CAPS)
+		r = caps_gather(op);
+	if (r >= 0 && (need & FACT_GROUPS))
+		r = groups_gather(op);
 	if (r >= 0 && (need & FACT_MAPS))
 		r = maps_gather(op);
 	if (r >= 0 && ((need & (FACT_ROOT | FACT_VICTIM_NS)) ||

@@ -49,12 +49,12 @@ enum tri subject_is_host_root(const struct subject *s, unsigned *need)
 		return NO;
 	if (knows(s, FACT_NS) && !(s->own_userns && s->own_pidns && s->own_cgroupns))
 		return NO;
-	if (knows(s, FACT_STATUS) && !has_cap(s, CAP_SYS_ADMIN))
+	if (knows(s, FACT_CAPS) && !has_cap(s, CAP_SYS_ADMIN))
 		return NO;
 	if (!knows(s, FACT_NS))
 		return ask(FACT_NS, need);
-	if (!knows(s, FACT_STATUS))
-		return ask(FACT_STATUS, need);
+	if (!knows(s, FACT_CAPS))
+		return ask(FACT_CAPS, need);
 	return YES;
 }
 
@@ -64,13 +64,13 @@ enum tri subject_is_ns_root(const struct subject *s, int cap, unsigned *need)
 
 	if (knows(s, FACT_MAPS) && !(idmap_to_inside(&s->uid_map, s->uid, &inside) && inside == 0))
 		return NO;
-	if (knows(s, FACT_STATUS) && !has_cap(s, cap))
+	if (knows(s, FACT_CAPS) && !has_cap(s, cap))
 		return NO;
 	/* the maps first: they alone refuse every plain user */
 	if (!knows(s, FACT_MAPS))
 		return ask(FACT_MAPS, need);
-	if (!knows(s, FACT_STATUS))
-		return ask(FACT_STATUS, need);
+	if (!knows(s, FACT_CAPS))
+		return ask(FACT_CAPS, need);
 	return YES;
 }
 
@@ -107,7 +107,7 @@ static bool in_group(const struct subject *s, gid_t gid)
 {
 	if (s->gid == gid)
 		return true;
-	if (!knows(s, FACT_STATUS))
+	if (!knows(s, FACT_GROUPS))
 		return false;
 	for (unsigned i = 0; i < s->n_groups; i++)
 		if (s->groups[i] == gid)
@@ -128,8 +128,8 @@ static enum tri access_by_class(
 		return tri_of(owner);
 	if (group == other || in_group(s, n->gid))
 		return tri_of(group);
-	if (!knows(s, FACT_STATUS))
-		return ask(FACT_STATUS, need);
+	if (!knows(s, FACT_GROUPS))
+		return ask(FACT_GROUPS, need);
 	/* one of the groups that were cut may be this one, and then its bits decide */
 	return tri_of(other && !s->groups_cut);
 }

@@ -17,7 +17,8 @@
 
 enum fact {
 	FACT_MAPS = 1 << 0,   /* uid_map, gid_map */
-	FACT_STATUS = 1 << 1, /* effective capabilities, supplementary groups */
+	FACT_CAPS = 1 << 1,   /* effective capabilities */
+	FACT_GROUPS = 1 << 9, /* supplementary groups */
 	FACT_NS = 1 << 2,     /* which namespaces are the daemon's own */
 	FACT_SCOPE = 1 << 3,  /* of a place: where it lies in the requestor's scope */
 	FACT_PARENT = 1 << 4, /* of a place: the parent of the target */
@@ -33,13 +34,14 @@ enum tri { NO, YES, UNKNOWN };
 #define SUBJECT_GROUPS_MAX 1024
 
 struct subject {
-	unsigned have; /* FACT_MAPS, FACT_STATUS, FACT_NS */
+	unsigned have; /* FACT_MAPS, FACT_CAPS, FACT_GROUPS, FACT_NS */
 	uid_t uid;     /* host ids, from SO_PEERCRED */
 	gid_t gid;
 	/* FACT_NS: compared as namespaces, never by what they contain */
 	bool own_userns, own_pidns, own_cgroupns; /* true: the same as the daemon's */
-	/* FACT_STATUS */
+	/* FACT_CAPS */
 	uint64_t caps; /* effective, in its own user namespace */
+	/* FACT_GROUPS */
 	unsigned n_groups;
 	bool groups_cut; /* there were more than SUBJECT_GROUPS_MAX; the rest grant nothing */
 	gid_t groups[SUBJECT_GROUPS_MAX];
@@ -53,6 +55,7 @@ struct node {
 	gid_t gid;
 	mode_t mode;
 	uint64_t id;	   /* st_ino, the cgroup's id (kernfs, 64 bit) */
+	unsigned children; /* of a directory: st_nlink - 2, as kernfs counts */
 };
 
 /* A task that shall be moved. All ids are the host's. */

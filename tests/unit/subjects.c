@@ -8,7 +8,7 @@
 #define CAPS_ALL (~UINT64_C(0))
 #define CAPS_DOCKER (CAP(CAP_CHOWN) | CAP(CAP_DAC_OVERRIDE) | CAP(CAP_FOWNER) | CAP(CAP_KILL))
 
-#define FACTS_SUBJECT (FACT_MAPS | FACT_STATUS | FACT_NS)
+#define FACTS_SUBJECT (FACT_MAPS | FACT_CAPS | FACT_GROUPS | FACT_NS)
 
 static const struct {
 	uint32_t uid;
@@ -66,8 +66,9 @@ void subject_withhold(struct subject *s, unsigned have, bool grant)
 	s->have = have & FACTS_SUBJECT;
 	if (!(have & FACT_NS))
 		s->own_userns = s->own_pidns = s->own_cgroupns = grant;
-	if (!(have & FACT_STATUS)) {
+	if (!(have & FACT_CAPS))
 		s->caps = grant ? CAPS_ALL : 0;
+	if (!(have & FACT_GROUPS)) {
 		s->n_groups = grant ? sizeof(groups) / sizeof(groups[0]) : 0;
 		memcpy(s->groups, groups, sizeof(groups));
 		s->groups_cut = !grant;

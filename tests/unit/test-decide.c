@@ -68,9 +68,9 @@ static const struct row rows[] = {
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 
-#define FACTS_ALL                                                                        \
-	(FACT_MAPS | FACT_STATUS | FACT_NS | FACT_SCOPE | FACT_PARENT | FACT_VICTIM_NS | \
-		FACT_ANCESTOR)
+#define FACTS_ALL                                                                   \
+	(FACT_MAPS | FACT_CAPS | FACT_GROUPS | FACT_NS | FACT_SCOPE | FACT_PARENT | \
+		FACT_VICTIM_NS | FACT_ANCESTOR)
 
 /* One call: a question and all facts, those outside `have` set to mislead. */
 struct call {
@@ -367,7 +367,7 @@ static void test_common_calls_need_few_facts(void **state)
 		{{.about = "remove", .action = ACTION_REMOVE, .who = CROOT, CHILD}, 0},
 		{{.about = "locate", .action = ACTION_LOCATE, .who = CROOT, WAY(D(C, C, 0755))}, 0},
 		{{.about = "chown", .action = ACTION_CHOWN, .who = CROOT, CHILD, IDS(1000, 1000)},
-			FACT_MAPS | FACT_STATUS},
+			FACT_MAPS | FACT_CAPS},
 		{{.about = "move down",
 			 .action = ACTION_MOVE,
 			 .who = CROOT,
@@ -380,7 +380,7 @@ static void test_common_calls_need_few_facts(void **state)
 			 .who = HOST,
 			 CHILD,
 			 LIMIT_KEY},
-			FACT_NS | FACT_STATUS},
+			FACT_NS | FACT_CAPS},
 	};
 	static struct call c;
 

@@ -10,7 +10,7 @@
 #include "../../policy/decide.h"
 #include "subjects.h"
 
-#define ALL (FACT_MAPS | FACT_STATUS | FACT_NS)
+#define ALL (FACT_MAPS | FACT_CAPS | FACT_GROUPS | FACT_NS)
 #define DIR(u, g, m)                                          \
 	(struct node)                                         \
 	{                                                     \
@@ -43,10 +43,10 @@ static void test_host_root(void **state)
 	} table[] = {
 		{HOST, ALL, YES, 0},
 		{HOST, 0, UNKNOWN, FACT_NS},
-		{HOST, FACT_NS, UNKNOWN, FACT_STATUS},
-		{HOST, FACT_STATUS, UNKNOWN, FACT_NS},
+		{HOST, FACT_NS, UNKNOWN, FACT_CAPS},
+		{HOST, FACT_CAPS, UNKNOWN, FACT_NS},
 		{WEAK, ALL, NO, 0},
-		{WEAK, FACT_STATUS, NO, 0},
+		{WEAK, FACT_CAPS, NO, 0},
 		{DOCKER, FACT_NS, NO, 0},
 		{UNSHARE, FACT_NS, NO, 0},
 		{ALICE, 0, NO, 0},
@@ -83,10 +83,10 @@ static void test_ns_root(void **state)
 		unsigned need;
 	} table[] = {
 		{CROOT, 0, UNKNOWN, FACT_MAPS},
-		{CROOT, FACT_MAPS, UNKNOWN, FACT_STATUS},
-		{CROOT, FACT_STATUS, UNKNOWN, FACT_MAPS},
+		{CROOT, FACT_MAPS, UNKNOWN, FACT_CAPS},
+		{CROOT, FACT_CAPS, UNKNOWN, FACT_MAPS},
 		{CROOT, ALL, YES, 0},
-		{CBARE, FACT_STATUS, NO, 0},
+		{CBARE, FACT_CAPS, NO, 0},
 		{CUSER, FACT_MAPS, NO, 0},
 		{EMPTY, FACT_MAPS, NO, 0},
 		{ENTERED, FACT_MAPS, NO, 0},
@@ -154,11 +154,11 @@ static void test_over_cgroup(void **state)
 		{CUSER, 0, C, CU, UNKNOWN, FACT_MAPS},
 		{CUSER, FACT_MAPS, C, CU, NO, 0},
 		{CROOT, 0, CU, CU, UNKNOWN, FACT_MAPS},
-		{CROOT, FACT_MAPS, CU, CU, UNKNOWN, FACT_STATUS},
+		{CROOT, FACT_MAPS, CU, CU, UNKNOWN, FACT_CAPS},
 		{CROOT, FACT_MAPS, CU, 0, NO, 0}, /* no need to know its capabilities */
 		{CROOT, FACT_MAPS, 0, CU, NO, 0},
 		{CROOT, ALL, CU, CU, YES, 0},
-		{CBARE, FACT_STATUS, CU, CU, NO, 0},
+		{CBARE, FACT_CAPS, CU, CU, NO, 0},
 		{HOST, 0, C, C, UNKNOWN, FACT_NS},
 		{HOST, ALL, C, C, YES, 0},
 		{UNSHARE, ALL, C, C, NO, 0},
@@ -191,13 +191,13 @@ static void test_access(void **state)
 		{ALICE, ALL, ALICE_ID, 0, 0577, 2, NO, 0},
 		{ALICE, 0, 0, 0, 0755, 5, YES, 0}, /* group and others agree */
 		{ALICE, 0, 0, ALICE_ID, 0750, 5, YES, 0},
-		{ALICE, 0, 0, WHEEL, 0750, 5, UNKNOWN, FACT_STATUS},
-		{ALICE, FACT_STATUS, 0, WHEEL, 0750, 5, YES, 0},
-		{ALICE, FACT_STATUS, 0, C, 0750, 5, NO, 0},
-		{ALICE, FACT_STATUS, 0, C, 0705, 5, YES, 0},
-		{ALICE, FACT_STATUS, 0, WHEEL, 0705, 5, NO, 0},
-		{CROWD, FACT_STATUS, 0, C, 0705, 5, NO, 0},
-		{CROWD, FACT_STATUS, 0, C, 0755, 5, YES, 0},
+		{ALICE, 0, 0, WHEEL, 0750, 5, UNKNOWN, FACT_GROUPS},
+		{ALICE, FACT_CAPS | FACT_GROUPS, 0, WHEEL, 0750, 5, YES, 0},
+		{ALICE, FACT_CAPS | FACT_GROUPS, 0, C, 0750, 5, NO, 0},
+		{ALICE, FACT_CAPS | FACT_GROUPS, 0, C, 0705, 5, YES, 0},
+		{ALICE, FACT_CAPS | FACT_GROUPS, 0, WHEEL, 0705, 5, NO, 0},
+		{CROWD, FACT_CAPS | FACT_GROUPS, 0, C, 0705, 5, NO, 0},
+		{CROWD, FACT_CAPS | FACT_GROUPS, 0, C, 0755, 5, YES, 0},
 		{ALICE, 0, 0, 0, 0755, 7, UNKNOWN, FACT_MAPS}, /* every bit must be there */
 		{ALICE, FACT_MAPS, 0, 0, 0755, 7, NO, 0},
 		{CROOT, 0, C, C, 0400, 4, YES, 0},
