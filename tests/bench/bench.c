@@ -148,6 +148,7 @@ static void bench_held(const struct daemon *d)
 			print_size("with 2000 connections", d, "");
 		with[i] = worker_run(one, "Ping", 1000);
 		worker_run(many, "let-go", 1);
+		usleep(200000); /* until their ends are seen */
 	}
 	printf("Ping while %d connections are held: %.1f us, without them %.1f us\n", HELD,
 		median(with, 15), median(without, 15));
