@@ -39,6 +39,15 @@ static enum reason tasks_prepare(struct op *op, struct target *t)
 	return REASON_OK;
 }
 
+/* It judges each cgroup's own file when it comes there, so none is held while it waits. */
+static enum reason tasks_recursive_prepare(struct op *op, struct target *t)
+{
+	enum reason reason = tasks_prepare(op, t);
+
+	close_fd(&t->file_fd);
+	return reason;
+}
+
 /* In place: what the requestor's pid namespace does not have is left out. */
 static int pids_translate(const struct op *op, int32_t *pids, size_t from, size_t *n)
 {
@@ -127,7 +136,7 @@ static void tasks_collect(struct op *op)
 
 const struct act act_tasks = {.prepare = tasks_prepare, .run = tasks_run, .collect = tasks_collect};
 const struct act act_tasks_recursive = {
-	.prepare = tasks_prepare, .run = tasks_recursive_run, .collect = tasks_collect};
+	.prepare = tasks_recursive_prepare, .run = tasks_recursive_run, .collect = tasks_collect};
 
 /*
  * GetPidCgroup, GetPidCgroupAbs.

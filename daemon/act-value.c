@@ -172,10 +172,20 @@ const struct act act_set = {.prepare = set_prepare, .run = set_run};
  * ListChildren, ListKeys.
  */
 
+/* Bytes of names in one answer, which a client may leave unread. */
+#define NAMES_MAX ((size_t)256 * 1024)
+
 struct listing {
 	struct op *op;
-	size_t n, size;
+	size_t n, size, bytes;
 };
+
+/* One more name: -E2BIG once there are too many. */
+static int count_name(struct listing *l, const char *name)
+{
+	l->bytes += strlen(name) + 1;
+	return l->bytes > NAMES_MAX ? -E2BIG : 0;
+}
 
 static int grow(void **list, size_t n, size_t *size, size_t item)
 {
@@ -196,6 +206,8 @@ static int child_append(void *userdata, int dirfd, const char *name)
 	struct listing *l = userdata;
 	struct reply *reply = &l->op->reply;
 
+	if (count_name(l, name) < 0)
+		return -E2BIG;
 	if (grow((void **)&reply->names, l->n, &l->size, sizeof(*reply->names)) < 0)
 		return -ENOMEM;
 	reply->names[l->n] = strdup(name);
@@ -238,6 +250,8 @@ static int key_append(void *userdata, int dirfd, const char *name)
 
 	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return errno == ENOENT ? 0 : -errno;
+	if (count_name(l, name) < 0)
+		return -E2BIG;
 	if (grow((void **)&reply->keys, l->n, &l->size, sizeof(*reply->keys)) < 0)
 		return -ENOMEM;
 	key = &reply->keys[l->n];

@@ -56,8 +56,13 @@ static bool any_walks(const struct op *op)
 	return false;
 }
 
+/* Listing takes time for each. */
+#define MANY_CHILDREN 64
+
 bool act_blocks(const struct op *op)
 {
+	const struct target *t = &op->first;
+
 	switch (op->question.action) {
 	case ACTION_LIMIT:
 		return op->question.key->flags & KEY_BLOCKS;
@@ -66,6 +71,9 @@ bool act_blocks(const struct op *op)
 	case ACTION_TASKS:
 	case ACTION_PRUNE:
 		return true;
+	case ACTION_LIST:
+		return !(op->request.method->flags & METHOD_KEYS) &&
+		       t->way[t->place.n - 1].children > MANY_CHILDREN;
 	case ACTION_READ:
 		return op->question.key && op->question.key->class == KEY_PIDS;
 	default:

@@ -98,6 +98,11 @@ void target_fail(struct target *t, int err)
 	case -EDQUOT:
 		t->reason = REASON_QUOTA;
 		break;
+	case -E2BIG:
+	case -EFBIG:
+		/* Bounds of our own; the kernel's errno would add nothing. */
+		t->reason = REASON_MANY_ENTRIES;
+		return;
 	default:
 		t->reason = REASON_KERNEL;
 		break;

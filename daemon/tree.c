@@ -26,15 +26,19 @@ struct walk {
 	void *userdata;
 	struct level *level;
 	int fd;
+	unsigned n;	   /* names listed so far */
 	unsigned too_deep; /* levels below the last whose path could be told */
 	char path[PATH_TEXT_MAX + 1];
 };
 
 static int name_append(void *userdata, int dirfd, const char *name)
 {
-	struct level *level = userdata;
+	struct walk *w = userdata;
+	struct level *level = w->level;
 	size_t len = strlen(name) + 1;
 
+	if (++w->n > TREE_CGROUPS_MAX)
+		return -E2BIG;
 	if (level->len + len + 1 > level->size) {
 		size_t size = level->size * 2 + len + 64;
 		char *bigger = realloc(level->names, size);
@@ -80,7 +84,7 @@ static int level_push(struct walk *w)
 		r = w->ops->enter(w->userdata, w->fd, walk_path(w));
 	passed_over = r == 1;
 	if (r == 0)
-		r = cgroup_each(w->fd, true, name_append, level);
+		r = cgroup_each(w->fd, true, name_append, w);
 	level->at = level->names;
 	level->passed_over = passed_over;
 	return r < 0 && r != -ENOENT && r != -ENODEV ? r : 0;

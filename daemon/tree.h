@@ -15,7 +15,10 @@ struct tree_ops {
 	int (*leave)(void *userdata, int parent_fd, const char *name, const char *path);
 };
 
-/* `path` in the callbacks is relative to the top, "" for it; what is deeper than PATH_TEXT_MAX can
- * tell comes with a NULL path. What disappears on the way is passed over. Either callback may be
- * NULL. */
+/* The cgroups of one walk; it bounds time and memory. */
+#define TREE_CGROUPS_MAX 65536
+
+/* -E2BIG: there are more than TREE_CGROUPS_MAX below the top. `path` in the callbacks is relative
+ * to the top, "" for it; what is deeper than PATH_TEXT_MAX can tell comes with a NULL path. What
+ * disappears on the way is passed over. Either callback may be NULL. */
 int tree_walk(int top_fd, const struct tree_ops *ops, void *userdata);

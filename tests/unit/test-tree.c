@@ -162,12 +162,33 @@ static void test_pids(void **state)
 	free(pids);
 }
 
+/* A wide tree is as much work as a deep one. */
+static void test_bounded(void **state)
+{
+	static const struct tree_ops ops = {.enter = note_enter};
+	struct seen seen = {0};
+	char name[16];
+
+	(void)state;
+	for (unsigned i = 0; i <= TREE_CGROUPS_MAX; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_int_equal(mkdirat(top_fd, name, 0755), 0);
+	}
+	assert_int_equal(tree_walk(top_fd, &ops, &seen), -E2BIG);
+	assert_int_equal(seen.n, 1);
+	for (unsigned i = 0; i <= TREE_CGROUPS_MAX; i++) {
+		snprintf(name, sizeof(name), "%u", i);
+		assert_int_equal(unlinkat(top_fd, name, AT_REMOVEDIR), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_skip_and_stop, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_three_thousand_deep, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_opens_stay_beneath, setup, teardown),
 		cmocka_unit_test(test_pids),
 	};
