@@ -84,7 +84,7 @@ enum reason gather_path(const struct hierarchy *h, const char *text, size_t len,
 {
 	switch (hierarchy_path(h, text, (unsigned)len, ret)) {
 	case 0:
-		return REASON_OK;
+		return path_depth(ret) <= PLACE_DEPTH_MAX ? REASON_OK : REASON_REQUESTOR_PLACE;
 	case -ESTALE:
 		return REASON_REQUESTOR_REMOVED;
 	default:

@@ -18,7 +18,9 @@ int gather_host_root(struct op *op, struct target *t, bool *ret);
 /* Settles op->pidns_fd. */
 int gather_pidns(struct op *op);
 
-/* A task's cgroup out of the text of its /proc/PID/cgroup. */
+/* A task's cgroup out of the text of its /proc/PID/cgroup. What lies deeper than PLACE_DEPTH_MAX is
+ * refused: to look at all ancestors takes time by the square of their number. */
+#define PLACE_DEPTH_MAX 128
 bool gather_doubtful(const struct hierarchy *h, const char *path);
 enum reason gather_path(const struct hierarchy *h, const char *text, size_t len, char *ret);
 

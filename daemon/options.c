@@ -29,7 +29,7 @@ static const struct row {
 		0},
 	{"ignore", 'M', TEXT, "LIST", "controllers to leave alone", AT(ignore), 0, 0},
 	{"max-depth", 0, NUMBER, "N", "how deep clients may create cgroups (16)", AT(max_depth), 1,
-		1024},
+		128},
 	{"max-clients", 0, NUMBER, "N", "connections in all (16384)", AT(max_peers), 1, 1 << 20},
 	{"max-clients-per-uid", 0, NUMBER, "N",
 		"connections of one host uid, or of one container with all its uids (4096, and a "

@@ -335,7 +335,25 @@ int place_victim(struct target *t)
 		return -ENAMETOOLONG;
 	t->facts.victim_below = within_prefix(t->victim_path, t->own, t->base_len);
 	t->facts.target_below_victim = path_is_within(path, t->victim_path, NULL);
+	t->facts.names_may_change = !t->h->v2;
 	return 0;
+}
+
+/* The loop's thread alone comes here, and each target is judged before the next is gathered. */
+static struct node levels[CHAIN_MAX];
+
+static int levels_read(struct target *t, const char *path, size_t len)
+{
+	unsigned depth = prefix_depth(path, len);
+	unsigned from = prefix_depth(t->own, t->scope_len), n = 0;
+	int r = 0;
+
+	for (unsigned i = from; r >= 0 && i <= depth; i++)
+		r = cgroup_stat_path(
+			t->h->root_fd, t->h->dev, path, prefix_len(path, i), &levels[n++]);
+	t->facts.levels = levels;
+	t->facts.n_levels = n;
+	return r;
 }
 
 int place_ancestor(struct target *t)
@@ -348,6 +366,8 @@ int place_ancestor(struct target *t)
 		return -ENAMETOOLONG;
 	len = path_common(path, t->victim_path);
 	r = cgroup_stat_path(t->h->root_fd, t->h->dev, path, len, &t->facts.ancestor);
+	if (r >= 0 && t->facts.names_may_change)
+		r = levels_read(t, path, len);
 	if (r < 0)
 		return r;
 	path[len] = '\0';

@@ -198,14 +198,36 @@ static bool judge_locate(const struct question *q, const struct facts *f, struct
 	return (!q->absolute && p->base_in_scope) || want(v, FACT_SCOPE);
 }
 
+/* Where the requestor could have swapped names without having privilege, the paths say nothing of
+ * who is whose ancestor, and the cgroup in which it could is the nearest that is sure. */
+static bool check_names(const struct facts *f, struct verdict *v)
+{
+	for (unsigned i = 0; i < f->n_levels; i++) {
+		enum tri over = subject_over_cgroup(f->subject, &f->levels[i], &v->need);
+		enum tri may = YES;
+
+		if (over != YES)
+			may = subject_access(f->subject, &f->levels[i], WRITE, &v->need);
+		if (over == YES || may == NO)
+			continue;
+		return over == NO && may == YES ? refuse(v, REASON_MOVE_ANCESTOR)
+						: want(v, v->need);
+	}
+	return true;
+}
+
 /* Moving down escapes nothing; otherwise the kernel's rule on v2 (cgroup_procs_write_permission()):
  * a right over the nearest common ancestor, kept on v1 too. */
 static bool check_between(const struct facts *f, struct verdict *v)
 {
-	if (f->target_below_victim)
+	if (f->target_below_victim && !f->names_may_change)
 		return true;
 	if (!(f->have & FACT_ANCESTOR))
 		return want(v, FACT_ANCESTOR);
+	if (!check_names(f, v))
+		return false;
+	if (f->target_below_victim)
+		return true;
 	if (!f->ancestor_in_scope)
 		return refuse(v, REASON_MOVE_ANCESTOR);
 	return check_over(f, &f->ancestor, REASON_MOVE_ANCESTOR, v);

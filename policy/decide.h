@@ -70,6 +70,12 @@ struct facts {
 	bool ancestor_in_scope;
 	/* the nearest common ancestor of the victim's cgroup and the target */
 	struct node ancestor;
+	/* On v1 whoever may write to a directory renames in it, so paths that were read at
+	 * different moments may not belong together. These are the cgroups from the scope's root to
+	 * the nearest common ancestor; none on v2. */
+	bool names_may_change;
+	const struct node *levels;
+	unsigned n_levels;
 };
 
 struct question {

@@ -26,7 +26,8 @@ struct row {
 	unsigned missing, depth;
 	bool far, outside, top; /* base not known to lie in scope; target outside; scope's root */
 	bool has_parent;
-	struct node parent, file, ancestor;
+	bool at_the_top;
+	struct node parent, file, ancestor, level;
 	struct victim victim;
 	bool has_victim, victim_out, victim_beside, above, down, ancestor_out;
 	const char *key;
@@ -43,6 +44,8 @@ struct row {
 #define FILE(u, g, m) .file = {.uid = (u), .gid = (g), .mode = S_IFREG | (m)}
 #define PARENT(u, g, m) .has_parent = true, .parent = D(u, g, m)
 #define ANCESTOR(u, g, m) .ancestor = D(u, g, m)
+#define LEVEL(u, g, m) .level = D(u, g, m)
+#define AT_THE_TOP .at_the_top = true
 #define TASK(r, e, s) .has_victim = true, .victim = {.ruid = (r), .euid = (e), .suid = (s)}
 #define IDS(u, g) .uid = (uint32_t)(u), .gid = (uint32_t)(g)
 #define KEY_OF(name) .key = name
@@ -97,6 +100,7 @@ static void call_of_row(const struct row *r, struct call *c)
 		.missing = r->missing,
 		.depth = r->depth ? r->depth : 1,
 		.base_in_scope = !r->far,
+		.base_is_top = r->at_the_top,
 		.in_scope = !r->outside,
 		.is_scope_root = r->top,
 		.has_parent = r->has_parent,
@@ -110,7 +114,10 @@ static void call_of_row(const struct row *r, struct call *c)
 		.victim_below = !r->victim_out && !r->victim_beside,
 		.target_below_victim = r->down,
 		.ancestor_in_scope = !r->ancestor_out,
-		.ancestor = r->ancestor};
+		.ancestor = r->ancestor,
+		.names_may_change = r->level.mode != 0,
+		.levels = &r->level,
+		.n_levels = r->level.mode != 0};
 }
 
 static void call_link(struct call *c)

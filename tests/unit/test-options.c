@@ -64,7 +64,7 @@ static void test_values(void **state)
 
 static void test_wrong(void **state)
 {
-	static const char *const lines[] = {"--max-depth 0", "--max-depth 1025", "--max-depth x",
+	static const char *const lines[] = {"--max-depth 0", "--max-depth 129", "--max-depth x",
 		"--max-depth 3x", "--max-depth -3", "--max-depth +3", "--max-depth", "--socket rel",
 		"--ready-fd -1", "--nonsense", "word", "--message-max 65537", "--auth-timeout 0",
 		"-x"};
