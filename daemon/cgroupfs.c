@@ -134,7 +134,7 @@ int cgroup_read(int fd, size_t max, char **ret, size_t *ret_len)
 		if (len > max)
 			return -EFBIG;
 		/* seq_file leaves half a page free only at the end: no record is that long. */
-		if (n < HALF_PAGE)
+		if (n < HALF_PAGE && len < size - 1)
 			break;
 		if (size - len <= 1) {
 			char *bigger = realloc(buf, size *= 2);

@@ -224,7 +224,7 @@ def test_denial_is_logged_once(w):
     needs("memory")
     client = w.container()
     before = len(w.daemon.log())
-    client.refused("SCOPE_ROOT", "SetValue", "memory", "", "memory.limit_in_bytes", "-1")
+    client.refused_once("SCOPE_ROOT", "SetValue", "memory", "", "memory.limit_in_bytes", "-1")
     text = w.daemon.log()[before:]
     lines = [line for line in text.splitlines() if "SetValue" in line]
     equal(len(lines), 1, text)
