@@ -15,7 +15,9 @@
 
 #define LINE_MAX_BYTES 1024 /* below PIPE_BUF: a pipe that polls writable takes it whole */
 #define FIELD_MAX 320
-#define DENIALS_A_SECOND 50
+/* Of what clients can cause at will. */
+#define LIMITED_A_SECOND 50
+#define LIMITED_OF_ONE 10
 
 _Static_assert(LINE_MAX_BYTES <= PIPE_BUF, "a line may block");
 
@@ -107,29 +109,63 @@ static size_t append_field(char *buf, size_t at, size_t size, const char *name, 
 	return at;
 }
 
-/* Lets the first DENIALS_A_SECOND of a second pass and reports the rest when the next second
- * begins. */
-static bool denial_allowed(void)
+/* Whose lines were written in this second: each has at least one of them, so there is room. */
+static struct {
+	uint64_t account;
+	unsigned n;
+} written[LIMITED_A_SECOND];
+static unsigned n_written, n_lines, suppressed;
+
+/* What was suppressed is reported when the next second begins. */
+static void second_begin(void)
 {
 	static time_t second;
-	static unsigned count, suppressed;
 	struct timespec now;
+	unsigned n = suppressed;
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	if (now.tv_sec != second) {
-		unsigned n = suppressed;
+	if (now.tv_sec == second)
+		return;
+	second = now.tv_sec;
+	n_written = n_lines = suppressed = 0;
+	if (n > 0)
+		log_line(LOG_NOTICE, "%u more denials and warnings were not logged", n);
+}
 
-		second = now.tv_sec;
-		count = suppressed = 0;
-		if (n > 0)
-			log_line(LOG_NOTICE, "%u more denials were not logged", n);
-	}
-	if (count >= DENIALS_A_SECOND) {
+static bool limit_allows(uint64_t account)
+{
+	unsigned i = 0;
+
+	second_begin();
+	while (i < n_written && written[i].account != account)
+		i++;
+	if (n_lines >= LIMITED_A_SECOND || (i < n_written && written[i].n >= LIMITED_OF_ONE)) {
 		suppressed++;
 		return false;
 	}
-	count++;
+	if (i == n_written) {
+		written[n_written].account = account;
+		written[n_written++].n = 0;
+	}
+	written[i].n++;
+	n_lines++;
 	return true;
+}
+
+void log_limited(int level, uint64_t account, const char *fmt, ...)
+{
+	char text[LINE_MAX_BYTES];
+	int saved = errno;
+	va_list ap;
+
+	if (level <= max_level && limit_allows(account)) {
+		errno = saved; /* for %m */
+		va_start(ap, fmt);
+		vsnprintf(text, sizeof(text), fmt, ap);
+		va_end(ap);
+		log_line(level, "%s", text);
+	}
+	errno = saved;
 }
 
 void log_denial(const struct log_denial *d)
@@ -140,7 +176,7 @@ void log_denial(const struct log_denial *d)
 	size_t at = 0;
 	int saved = errno;
 
-	if (LOG_NOTICE <= max_level && denial_allowed()) {
+	if (LOG_NOTICE <= max_level && limit_allows(d->account)) {
 		at = snprintf(text, sizeof(text), "denied");
 		at = append_field(text, at, sizeof(text), "METHOD", d->method);
 		at += snprintf(text + at, sizeof(text) - at, " REQUESTOR_PID=%d REQUESTOR_UID=%u",

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdint.h>
 #include <sys/types.h>
 #include <syslog.h>
 
@@ -19,8 +20,14 @@ struct log_denial {
 	const char *method, *cgroup, *reason; /* NULL: left out. From clients, so escaped and cut */
 	pid_t pid;			      /* the requestor */
 	uid_t uid;
+	uint64_t account; /* as log_limited()'s */
 };
 
-/* METHOD= CGROUP= REQUESTOR_PID= REQUESTOR_UID= REASON=. At most 50 in a second; a following line
- * says how many there were beyond. Keeps errno. */
+/* One line that a client can cause at will: at most 10 in a second for one account (see
+ * inspect_account()), so that none hides what another does, and 50 in all. A following line says
+ * how many there were beyond. */
+void log_limited(int level, uint64_t account, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
+
+/* METHOD= CGROUP= REQUESTOR_PID= REQUESTOR_UID= REASON=, limited. Keeps errno. */
 void log_denial(const struct log_denial *d);

@@ -18,6 +18,8 @@
 /* Stands for any answer that is no method's: Introspect's is the longest. */
 #define ANSWER_OTHER ((size_t)16 << 10)
 #define ANSWER_HEAD 256
+/* Nobody's: before it was asked for. */
+#define ACCOUNT_UNKNOWN UINT64_MAX
 
 /* Is one more connection of this account within the quotas? */
 static bool quota_allows(const struct manager *m, uint64_t account)
@@ -43,6 +45,7 @@ static void log_quota(const struct peer *peer, const char *method)
 		.reason = reason_row(REASON_QUOTA)->token,
 		.pid = peer->identity.pid,
 		.uid = peer->identity.uid,
+		.account = peer->account,
 	});
 }
 
@@ -125,6 +128,7 @@ static void log_refusal(const struct peer *peer, const struct request *request, 
 		.reason = reason_row(reason)->token,
 		.pid = peer->identity.pid,
 		.uid = peer->identity.uid,
+		.account = peer->account,
 	});
 }
 
@@ -184,6 +188,14 @@ static int account_take(struct peer *peer)
 	return r >= 0 && !identity_alive(&peer->identity) ? -ESRCH : r;
 }
 
+/* `peer` may be NULL. */
+static void log_not_taken(const struct peer *peer, int err)
+{
+	uint64_t account = peer ? peer->account : ACCOUNT_UNKNOWN;
+
+	log_limited(LOG_WARNING, account, "a client was not taken: %s", strerror(-err));
+}
+
 void peer_accept(struct manager *manager, int fd)
 {
 	struct peer *peer = calloc(1, sizeof(*peer));
@@ -192,6 +204,7 @@ void peer_accept(struct manager *manager, int fd)
 	if (peer) {
 		peer->manager = manager;
 		peer->identity = IDENTITY_NONE;
+		peer->account = ACCOUNT_UNKNOWN;
 		r = identity_take(&peer->identity, fd, manager->proc_fd, manager->options->strict);
 	}
 	if (r >= 0)
@@ -203,7 +216,7 @@ void peer_accept(struct manager *manager, int fd)
 	if (r < 0) {
 		/* Whoever is gone, or over a quota, sees the end of the connection. */
 		if (r != -ESRCH && r != -EDQUOT)
-			log_line(LOG_WARNING, "a client was not taken: %s", strerror(-r));
+			log_not_taken(peer, r);
 		close(fd);
 		peer_free(peer);
 		return;
@@ -211,7 +224,7 @@ void peer_accept(struct manager *manager, int fd)
 	r = transport_new(manager->event, fd, &manager->options->limits, &transport_ops, peer,
 		&peer->transport);
 	if (r < 0) {
-		log_line(LOG_WARNING, "a client was not taken: %s", strerror(-r));
+		log_not_taken(peer, r);
 		peer_free(peer);
 		return;
 	}

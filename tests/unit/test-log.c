@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "../../daemon/log.h"
@@ -125,7 +126,8 @@ static void test_long_line(void **state)
 static void test_denial(void **state)
 {
 	struct fixture *f = *state;
-	struct log_denial d = {"SetValue", "a\" REASON=\"OK\n\\", "OUTSIDE_SCOPE", 17, 100000};
+	struct log_denial d = {
+		"SetValue", "a\" REASON=\"OK\n\\", "OUTSIDE_SCOPE", 17, 100000, 100000};
 
 	log_denial(&d);
 	restore(f);
@@ -139,7 +141,7 @@ static void test_long_fields(void **state)
 {
 	struct fixture *f = *state;
 	char longer[5000];
-	struct log_denial d = {longer, longer, longer, 1, 1};
+	struct log_denial d = {longer, longer, longer, 1, 1, 1};
 
 	memset(longer, '\n', sizeof(longer) - 1);
 	longer[sizeof(longer) - 1] = '\0';
@@ -153,14 +155,70 @@ static void test_long_fields(void **state)
 static void test_denials_are_limited(void **state)
 {
 	struct fixture *f = *state;
-	struct log_denial d = {"Create", "x", "BUSY", 1, 1};
+	struct log_denial d = {"Create", "x", "BUSY", 1, 1, 1};
 
 	for (unsigned i = 0; i < 400; i++)
 		log_denial(&d);
 	restore(f);
 	collect(f);
 	/* A second may have ended midway. */
-	assert_in_range(count(f->text, "denied "), 1, 150);
+	assert_in_range(count(f->text, "denied "), 1, 20);
+}
+
+/* So that what follows happens in one second, with nothing of it used up. */
+static void second_wait(void)
+{
+	struct timespec now, left = {0};
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	left.tv_nsec = 1000000000 - now.tv_nsec;
+	if (left.tv_nsec == 1000000000)
+		return;
+	nanosleep(&left, NULL);
+}
+
+static void test_none_hides_another(void **state)
+{
+	struct fixture *f = *state;
+	struct log_denial loud = {"Create", "x", "BUSY", 1, 1, 0};
+	struct log_denial quiet = {"Remove", "y", "NO_WRITE", 2, 2, UINT64_C(1) << 32 | 2};
+
+	second_wait();
+	/* More than are written in all: uids do not count, the account does. */
+	for (unsigned i = 0; i < 100; i++) {
+		loud.uid = i;
+		log_denial(&loud);
+		log_limited(LOG_WARNING, 0, "warning %u", i);
+		log_limited(LOG_DEBUG, 7, "not this, and it does not count");
+	}
+	log_denial(&quiet);
+	errno = ENXIO;
+	log_limited(LOG_WARNING, 3, "%m");
+	second_wait();
+	log_denial(&quiet);
+	restore(f);
+	collect(f);
+	assert_int_equal(count(f->text, "METHOD=\"Create\""), 5);
+	assert_int_equal(count(f->text, "warning "), 5);
+	assert_int_equal(count(f->text, "No such device or address\n"), 1);
+	assert_int_equal(count(f->text, "METHOD=\"Remove\""), 2);
+	assert_int_equal(count(f->text, "190 more denials and warnings were not logged\n"), 1);
+	assert_int_equal(count(f->text, "not this"), 0);
+}
+
+static void test_limit_in_all(void **state)
+{
+	struct fixture *f = *state;
+
+	second_wait();
+	for (unsigned i = 0; i < 1000; i++)
+		log_limited(LOG_WARNING, i % 100, "line");
+	second_wait();
+	log_limited(LOG_WARNING, 0, "end");
+	restore(f);
+	collect(f);
+	assert_int_equal(count(f->text, "line\n"), 50);
+	assert_int_equal(count(f->text, "950 more denials and warnings were not logged\nend\n"), 1);
 }
 
 static void test_full_pipe(void **state)
@@ -200,6 +258,8 @@ int main(void)
 		TEST(test_denial),
 		TEST(test_long_fields),
 		TEST(test_denials_are_limited),
+		TEST(test_none_hides_another),
+		TEST(test_limit_in_all),
 		TEST(test_full_pipe),
 		TEST(test_no_reader),
 	};
