@@ -307,7 +307,10 @@ static uint32_t id_outside(const struct idmap *map, uint32_t inside)
 {
 	uint32_t outside;
 
-	/* (uid_t) -1 leaves it as it is; the decision has refused what is not mapped. */
+	/* Leaves it as it is: the map may not have been gathered. */
+	if (inside == IDMAP_INVALID)
+		return IDMAP_INVALID;
+	/* The decision has refused what is not mapped. */
 	return idmap_to_outside(map, inside, &outside) ? outside : IDMAP_INVALID;
 }
 

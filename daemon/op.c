@@ -28,6 +28,7 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 		return NULL;
 	op->manager = manager;
 	op->peer = peer;
+	op->account = peer->account;
 	op->message = NULL;
 	op->question = (struct question){0};
 	op->path.absolute = false;
@@ -37,6 +38,8 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->subject.have = 0;
 	op->subject.uid = peer->identity.uid;
 	op->subject.gid = peer->identity.gid;
+	/* The rest is read only where `have` says so; a map without extents maps nothing. */
+	op->subject.uid_map.n = op->subject.gid_map.n = 0;
 	op->victim = (struct victim){0};
 	op->victim_pid = 0;
 	op->victim_pidfd = op->pidns_fd = -EBADF;
@@ -354,7 +357,7 @@ static int act_submit(struct op *op)
 {
 	int r;
 
-	op->job = (struct job){.owner = op->peer->account, .run = job_run, .done = job_done};
+	op->job = (struct job){.owner = op->account, .run = job_run, .done = job_done};
 	r = workers_submit(op->manager->workers, &op->job);
 	if (r < 0)
 		return r;

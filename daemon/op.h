@@ -59,6 +59,7 @@ struct target {
 struct op {
 	struct manager *manager;
 	struct peer *peer; /* NULL: the client has gone meanwhile; act on, answer nobody */
+	uint64_t account;  /* the peer's, for when it has gone */
 	sd_bus_message *message;
 	struct request request;
 	struct question question;
