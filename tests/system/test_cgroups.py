@@ -3,6 +3,7 @@
 
 import os
 import re
+import subprocess
 
 import agent
 import wire
@@ -416,3 +417,22 @@ def test_t78_throttle(w):
     client.SetValue("blkio", "x/y", key, f"{device} 1048576")
     # Given away, the file could be written directly and past all this.
     equal({os.stat(where("blkio", f"c1/{p}") + "/" + key).st_uid for p in ("x", "x/y")}, {0})
+
+
+@test
+def test_hierarchy_unmounted_midway(w):
+    """The daemon holds a hierarchy by its root: what is unmounted over its head goes on, for all."""
+    needs("freezer", "memory")
+    client = w.container()
+    client.Create("freezer", "x")
+    top = where("freezer")
+    subprocess.run(["umount", "-l", top], check=True)
+    try:
+        client.Create("freezer", "x/y")
+        equal(client.ListChildren("freezer", "x"), ["y"])
+        client.refused_once("CGROUP_MISSING", "ListChildren", "freezer", "z")
+        client.Create("memory", "x")
+        w.host().Ping(1)
+    finally:
+        subprocess.run(["mount", "-t", "cgroup", "-o", "freezer", "cgroup", top], check=True)
+    assert os.path.isdir(where("freezer", "c1/x/y"))
