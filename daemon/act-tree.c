@@ -292,9 +292,16 @@ const struct act act_remove = {.run = remove_run, .collect = existed_in_any};
 
 static int mark(struct op *op, const struct target *t, int fd, const char *path)
 {
-	int r = inspect_mark_set(op->manager->inspector, fd, MARK_RELEASE);
+	struct inspector *inspector = op->manager->inspector;
+	int r = inspect_mark_set(inspector, fd, MARK_RELEASE);
 
-	return r < 0 ? r : watch_add(op->manager->watch, t->h, fd, path);
+	if (r < 0)
+		return r;
+	r = watch_add(op->manager->watch, t->h, fd, path, op->account);
+	/* What was refused is not to be taken up by the scan after a restart. */
+	if (r < 0)
+		inspect_mark_clear(inspector, fd, MARK_RELEASE);
+	return r;
 }
 
 static void release_settle(struct op *op, struct target *t)

@@ -14,8 +14,13 @@
 #include "../policy/path.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "empty.h"
+#include "tally.h"
 
 #define WATCHED_MAX 65536
+#define WATCHED_OF_ONE 4096
+/* Of inotify, for host root's limit is others' too, and may be 8,192. */
+#define ARMED_MAX 4096
 #define BUCKETS 1024
 
 /* One turn of the loop looks at that many; a look takes some 5 µs, one of the scan's 30. */
@@ -33,6 +38,7 @@ struct watched {
 	TAILQ_ENTRY(watched) queue;
 	uint64_t id;
 	const struct hierarchy *h;
+	struct holder *holder;
 	unsigned index; /* in the list */
 	int wd;		/* of inotify; -1: none */
 	bool populated; /* has had a task since it was marked, so that it goes when it is empty */
@@ -61,13 +67,14 @@ struct watch {
 	/* A pass goes from the list's end to its begin, so that what is moved from the end into a
 	 * gap was looked at. */
 	struct watched **list;
-	unsigned n, size, n_polled;
+	unsigned n, size, n_polled, n_armed;
 	unsigned cursor; /* that many are left in this pass */
 	bool sweep;	 /* and it looks at all */
 	uint64_t sweep_usec;
 	TAILQ_HEAD(, watched) queue;
 	struct pending *scan;
 	struct bucket by_id[BUCKETS], by_wd[BUCKETS];
+	struct tally tally; /* by account */
 };
 
 static struct bucket *bucket_of_id(struct watch *w, uint64_t id)
@@ -155,11 +162,13 @@ static void dequeue(struct watch *w, struct watched *e)
 	e->queued = e->told = false;
 }
 
-static void wd_drop(struct watched *e)
+static void wd_drop(struct watch *w, struct watched *e)
 {
-	if (e->wd >= 0)
-		LIST_REMOVE(e, by_wd);
+	if (e->wd < 0)
+		return;
+	LIST_REMOVE(e, by_wd);
 	e->wd = -1;
+	w->n_armed--;
 }
 
 static void watched_drop(struct watch *w, struct watched *e)
@@ -168,7 +177,7 @@ static void watched_drop(struct watch *w, struct watched *e)
 
 	dequeue(w, e);
 	polled_set(w, e, false);
-	wd_drop(e);
+	wd_drop(w, e);
 	if (wd >= 0)
 		(void)inotify_rm_watch(w->inotify_fd, wd);
 	LIST_REMOVE(e, by_id);
@@ -176,69 +185,8 @@ static void watched_drop(struct watch *w, struct watched *e)
 	w->list[e->index]->index = e->index;
 	if (w->cursor > w->n)
 		w->cursor = w->n;
+	tally_put(e->holder);
 	free(e);
-}
-
-/* cgroup.events: "populated 0\nfrozen 0\n". 1 or 0: populated, which counts what is below, too. */
-static int events_read(int dirfd, bool *ret_frozen)
-{
-	char text[128];
-	ssize_t n = cgroup_read_small(dirfd, "cgroup.events", text, sizeof(text));
-	const char *at;
-
-	if (n < 0)
-		return (int)n;
-	*ret_frozen = strstr(text, "frozen 1") != NULL;
-	at = strstr(text, "populated ");
-	return at ? at[strlen("populated ")] == '1' : -EINVAL;
-}
-
-static int procs_any(int dirfd)
-{
-	_cleanup_close_ int fd = cgroup_open_file(dirfd, "cgroup.procs", O_RDONLY, NULL);
-	char c;
-	ssize_t n;
-
-	if (fd < 0)
-		return fd;
-	n = read(fd, &c, 1);
-	return n < 0 ? -errno : n > 0;
-}
-
-/* Is somebody in it? *ret_frozen is for v2. -ESTALE: it is not the cgroup that was marked. */
-static int occupied(const struct watched *e, bool *ret_frozen)
-{
-	_cleanup_close_ int fd = cgroup_open_path(e->h->root_fd, e->path, strlen(e->path));
-	struct stat st;
-
-	if (fd < 0)
-		return fd;
-	if (fstat(fd, &st) < 0)
-		return -errno;
-	if (st.st_ino != e->id)
-		return -ESTALE;
-	return e->h->v2 ? events_read(fd, ret_frozen) : procs_any(fd);
-}
-
-/* 1 and the parent's id: it has gone. -EBUSY: something is in it. */
-static int remove_it(const struct watched *e, uint64_t *ret_parent)
-{
-	const char *name = strrchr(e->path, '/') + 1;
-	size_t len = name - e->path > 1 ? (size_t)(name - e->path) - 1 : 1;
-	_cleanup_close_ int parent = cgroup_open_path(e->h->root_fd, e->path, len);
-	struct stat st, up;
-
-	if (parent < 0)
-		return parent;
-	if (fstat(parent, &up) < 0 || fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	if (st.st_ino != e->id)
-		return -ESTALE;
-	/* The kernel itself sees to it that nothing is in it. */
-	if (unlinkat(parent, name, AT_REMOVEDIR) < 0)
-		return errno == ENOTEMPTY ? -EBUSY : -errno;
-	*ret_parent = up.st_ino;
-	return 1;
 }
 
 static bool is_gone(int err)
@@ -258,7 +206,7 @@ static void look(struct watch *w, struct watched *e, bool told)
 	int r;
 
 	if (!e->populated) {
-		r = occupied(e, &frozen);
+		r = empty_check(e->h, e->path, e->id, &frozen);
 		if (is_gone(r))
 			watched_drop(w, e);
 		if (r < 0)
@@ -268,10 +216,10 @@ static void look(struct watch *w, struct watched *e, bool told)
 		if (r > 0 || !e->populated)
 			return;
 	}
-	r = remove_it(e, &parent);
+	r = empty_remove(e->h, e->path, e->id, &parent);
 	if (r == -EBUSY && e->h->v2 && e->wd >= 0) {
 		/* Cgroups below it that are empty: nobody tells when they go. */
-		r = occupied(e, &frozen);
+		r = empty_check(e->h, e->path, e->id, &frozen);
 		if (r >= 0)
 			polled_set(w, e, r == 0);
 		e->frozen = frozen;
@@ -293,12 +241,14 @@ static void watched_arm(struct watch *w, struct watched *e, int dirfd)
 	char path[64];
 
 	snprintf(path, sizeof(path), "/proc/self/fd/%d/cgroup.events", dirfd);
-	if (e->h->v2 && w->inotify_fd >= 0)
+	if (e->h->v2 && w->inotify_fd >= 0 && w->n_armed < ARMED_MAX)
 		e->wd = inotify_add_watch(w->inotify_fd, path, IN_MODIFY);
-	if (e->wd >= 0)
-		LIST_INSERT_HEAD(bucket_of_wd(w, e->wd), e, by_wd);
-	else
+	if (e->wd < 0) {
 		polled_set(w, e, true);
+		return;
+	}
+	LIST_INSERT_HEAD(bucket_of_wd(w, e->wd), e, by_wd);
+	w->n_armed++;
 }
 
 static int list_grow(struct watch *w)
@@ -318,9 +268,45 @@ static int list_grow(struct watch *w)
 	return 0;
 }
 
-static int watched_new(struct watch *w, const struct hierarchy *h, int dirfd, const char *path,
-	bool populated, struct watched **ret)
+/*
+ * Which account had marked what the scan finds is not known any more: it counts for the cgroup's
+ * owner, and is never refused, but against whoever marks cgroups of the same owner next. So a
+ * restart forgets nothing and gives no room.
+ */
+#define ACCOUNT_FOUND (UINT64_C(1) << 33)
+
+static int holder_take(struct watch *w, uint64_t account, uid_t uid, struct holder **ret)
 {
+	uint64_t found = ACCOUNT_FOUND | uid;
+	struct holder *holder;
+	unsigned n;
+
+	if (account == ACCOUNT_FOUND) {
+		account = found;
+	} else if (account != 0) {
+		n = tally_count(&w->tally, account);
+		if (uid != 0)
+			n += tally_count(&w->tally, found);
+		if (n >= WATCHED_OF_ONE)
+			return -EDQUOT;
+	}
+	holder = tally_take(&w->tally, account);
+	if (!holder)
+		return -ENOMEM;
+	*ret = holder;
+	return 0;
+}
+
+static void holder_putp(struct holder **holder)
+{
+	tally_put(*holder);
+}
+
+static int watched_new(struct watch *w, const struct hierarchy *h, int dirfd, const char *path,
+	uint64_t account, struct watched **ret)
+{
+	__attribute__((cleanup(holder_putp))) struct holder *holder = NULL;
+	bool populated = account == ACCOUNT_FOUND;
 	struct watched *e;
 	struct stat st;
 	size_t len = strlen(path);
@@ -336,18 +322,27 @@ static int watched_new(struct watch *w, const struct hierarchy *h, int dirfd, co
 		*ret = e;
 		return 0;
 	}
+	if (e) { /* it was renamed */
+		populated = populated || e->populated;
+		holder = tally_take(&w->tally, e->holder->number);
+		watched_drop(w, e);
+	} else {
+		r = holder_take(w, account, st.st_uid, &holder);
+		if (r < 0)
+			return r;
+	}
 	r = list_grow(w);
 	if (r < 0)
 		return r;
-	if (e) { /* it was renamed */
-		populated = populated || e->populated;
-		watched_drop(w, e);
-	}
 	e = malloc(sizeof(*e) + len + 1);
 	if (!e)
 		return -ENOMEM;
-	*e = (struct watched){
-		.id = st.st_ino, .h = h, .index = w->n, .wd = -1, .populated = populated};
+	*e = (struct watched){.id = st.st_ino,
+		.h = h,
+		.holder = TAKE_PTR(holder),
+		.index = w->n,
+		.wd = -1,
+		.populated = populated};
 	memcpy(e->path, path, len + 1);
 	w->list[w->n++] = e;
 	LIST_INSERT_HEAD(bucket_of_id(w, e->id), e, by_id);
@@ -358,10 +353,11 @@ static int watched_new(struct watch *w, const struct hierarchy *h, int dirfd, co
 	return 0;
 }
 
-int watch_add(struct watch *w, const struct hierarchy *h, int dirfd, const char *path)
+int watch_add(
+	struct watch *w, const struct hierarchy *h, int dirfd, const char *path, uint64_t account)
 {
 	struct watched *e;
-	int r = watched_new(w, h, dirfd, path, false, &e);
+	int r = watched_new(w, h, dirfd, path, account, &e);
 
 	/* After it was armed, so that nothing is missed in between. */
 	if (r == 0)
@@ -423,7 +419,7 @@ static void scan_one(struct watch *w)
 	if (fd < 0)
 		return;
 	if (inspect_mark_get(w->inspector, fd, MARK_RELEASE) == 1 &&
-		watched_new(w, p->h, fd, p->path, true, &e) == 0)
+		watched_new(w, p->h, fd, p->path, ACCOUNT_FOUND, &e) == 0)
 		enqueue(w, e, false);
 	(void)cgroup_each(fd, true, scan_child, &s);
 }
@@ -495,7 +491,7 @@ static void on_event(struct watch *w, const struct inotify_event *event)
 	if (!e)
 		return;
 	if (event->mask & IN_IGNORED) {
-		wd_drop(e);
+		wd_drop(w, e);
 		polled_set(w, e, true);
 	}
 	enqueue(w, e, (event->mask & IN_MODIFY) != 0);
@@ -560,8 +556,10 @@ struct watch *watch_free(struct watch *w)
 		w->scan = p->next;
 		free(p);
 	}
-	for (unsigned i = 0; i < w->n; i++)
+	for (unsigned i = 0; i < w->n; i++) {
+		tally_put(w->list[i]->holder);
 		free(w->list[i]);
+	}
 	free(w->list);
 	sd_event_source_disable_unref(w->io);
 	sd_event_source_disable_unref(w->timer);
