@@ -11,7 +11,7 @@ import agent
 import wire
 import world
 from harness import bare, equal, needs, test
-from world import read
+from world import read, where
 
 
 def ping(path):
@@ -164,6 +164,25 @@ def test_file_in_the_way(w):
                           check=False)
     assert done.returncode != 0 and done.stderr.strip(), (done.returncode, done.stderr)
     equal(read(path), "precious")
+
+
+@bare
+def test_mount_what_nobody_has_mounted(w):
+    """-m: managed though no path shows it."""
+    needs("name=systemd")
+    top = where("name=systemd")
+    subprocess.run(["umount", "-l", top], check=True)
+    try:
+        before = read("/proc/self/mountinfo")
+        w.start("-m", "name=systemd")
+        client = w.host()
+        assert "name=systemd" in client.ListControllers()
+        client.Create("name=systemd", "m/n")
+        equal(client.ListChildren("name=systemd", "m"), ["n"])
+        equal(read("/proc/self/mountinfo"), before)
+    finally:
+        subprocess.run(["mount", "-t", "cgroup", "-o", "none,name=systemd", "cgroup", top], check=True)
+    assert os.path.isdir(where("name=systemd", "m/n"))
 
 
 @bare
