@@ -4,11 +4,13 @@
 import os
 
 import agent
+import wire
 import world
 from harness import each, equal, needs, test
 from world import read, where
 
 KINDS = ("memory", "name=systemd", "unified")
+MARKS = 4096  # of one account
 
 
 def gone(kind, path):
@@ -139,3 +141,53 @@ def test_remove_on_empty_rights(w):
     two.refused(("SCOPE_ROOT", "NO_WRITE"), "RemoveOnEmpty", "memory", "")
     world.make("memory", "c1/host/x", 0)
     one.refused("NO_WRITE", "RemoveOnEmpty", "memory", "host/x")
+
+
+def mark_all(kind, names):
+    """Asks on one connection, some at a time; the names that were refused."""
+    bus, refused = agent.here["bus"], []
+    for first in range(0, len(names), 16):
+        some = names[first:first + 16]
+        for name, serial in [(name, bus.start("RemoveOnEmpty", kind, name)) for name in some]:
+            try:
+                bus.answer(serial).value()
+            except wire.DBusError as error:
+                assert world.REASONS["QUOTA"] in error.message, error
+                refused.append(name)
+    return refused
+
+
+def is_marked(kind, path):
+    return "trusted.cgmd.release" in os.listxattr(where(kind, path))
+
+
+def make_many(kind, path, names, uid):
+    for name in names:
+        os.mkdir(where(kind, f"{path}/{name}"))
+        os.chown(where(kind, f"{path}/{name}"), uid, uid)
+
+
+@each("freezer", "unified")
+def test_remove_on_empty_quota(w, kind):
+    """One container's marks end at its quota, over a restart too; the others' do not notice."""
+    needs(kind)
+    client, other = w.container(), w.container("c2", base=300000)
+    names = [f"n{i}" for i in range(MARKS + 20)]
+    make_many(kind, "c1", names, world.BASE)
+    equal(client.run(mark_all, kind, names), names[MARKS:])
+    assert is_marked(kind, f"c1/{names[0]}")
+    assert not is_marked(kind, f"c1/{names[MARKS]}"), "a refused mark stays"
+    pid = filled(other, kind, "x")
+    other.RemoveOnEmpty(kind, "x")
+    w.host().RemoveOnEmpty(kind, f"/c1/{names[-1]}")
+    inotify = sum(read(f"/proc/{w.daemon.pid}/fdinfo/{fd}").count("inotify wd:")
+                  for fd in os.listdir(f"/proc/{w.daemon.pid}/fdinfo"))
+    equal(inotify, MARKS if kind == "unified" else 0, "watches of the kernel's")
+    other.run(agent.end_task, pid)
+    gone(kind, "c2/x")
+
+    # The next daemon finds what was marked, all of it empty, and nothing of what was refused.
+    w.restart()
+    agent.wait_until(lambda: not any(os.path.exists(where(kind, f"c1/{name}"))
+                                     for name in names[:MARKS] + names[-1:]), "the marked ones go")
+    assert all(os.path.exists(where(kind, f"c1/{name}")) for name in names[MARKS:-1])
