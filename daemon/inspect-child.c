@@ -271,28 +271,22 @@ static int root_find(struct child *c, pid_t pid, const struct ns_id *id, const s
 	return 0;
 }
 
-/* Is the victim's user namespace the requestor's or below it? */
-static int userns_below(struct child *c, pid_t victim, pid_t pid)
+/* Does the victim's user namespace lie in the one that `wanted` is? */
+static int userns_search(struct child *c, pid_t victim, const struct ns_id *wanted)
 {
-	_cleanup_close_ int requestor = ns_open(c, pid, "user");
 	_cleanup_close_ int at = ns_open(c, victim, "user");
-	struct ns_id wanted = {0}, id = {0};
+	struct ns_id id = {0};
 	int r;
 
-	if (requestor < 0)
-		return requestor;
 	if (at < 0)
 		return at;
-	r = ns_of_fd(requestor, &wanted);
-	if (r < 0)
-		return r;
 	for (unsigned level = 0; level < USERNS_DEPTH; level++) {
 		int parent;
 
 		r = ns_of_fd(at, &id);
 		if (r < 0)
 			return r;
-		if (ns_same(&id, &wanted))
+		if (ns_same(&id, wanted))
 			return 1;
 		/* our own is where all that we can see hangs; above it the kernel says EPERM */
 		if (ns_same(&id, &c->userns))
@@ -304,6 +298,28 @@ static int userns_below(struct child *c, pid_t victim, pid_t pid)
 		at = parent;
 	}
 	return 0;
+}
+
+/* Is the victim's user namespace the requestor's or below it? */
+static int userns_below(struct child *c, pid_t victim, pid_t pid)
+{
+	/* Open, so that the number of a namespace that ends meanwhile goes to no other. */
+	_cleanup_close_ int requestor = ns_open(c, pid, "user");
+	struct ns_id wanted = {0}, id = {0};
+	int r;
+
+	if (requestor < 0)
+		return requestor;
+	r = ns_of_fd(requestor, &wanted);
+	if (r < 0)
+		return r;
+	r = ns_of_pid(c, victim, "user", &id);
+	if (r < 0)
+		return r;
+	/* All that we can see hangs below our own. */
+	return ns_same(&id, &wanted) || ns_same(&wanted, &c->userns)
+		       ? 1
+		       : userns_search(c, victim, &wanted);
 }
 
 static int answer_requestor(
