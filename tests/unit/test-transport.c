@@ -761,8 +761,9 @@ static void test_peer_closes_while_held(void **state)
 	expect_order(f, 2);
 }
 
-/* All connections are fed through one socketpair. A connection whose answer could not be sent is over: the
- * message behind it must not stay there, or the next client's bus would take it for that client's. */
+/* All connections are fed through one socketpair. A connection whose answer could not be sent is
+ * over: the message behind it must not stay there, or the next client's bus would take it for that
+ * client's. */
 static void test_what_one_leaves_no_other_reads(void **state)
 {
 	struct fixture *f = *state;
