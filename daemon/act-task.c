@@ -191,7 +191,7 @@ static void move_run(struct op *op, struct target *t)
 	watch_touch(op->manager->watch, t->h, t->way[t->place.n - 1].id);
 	/* Alive after the write: the number was the judged task's all the time. */
 	if (!victim_alive(op)) {
-		log_line(LOG_NOTICE,
+		log_limited(LOG_NOTICE, op->account,
 			"a task ended while it was moved; its pid %d may have been reused",
 			op->victim_pid);
 		t->reason = REASON_TASK_ENDED;
