@@ -385,6 +385,7 @@ static void prune_settle(struct op *op, struct target *t)
 		return;
 	for (char **left = t->left; left && *left; left++) {
 		_cleanup_close_ int fd = cgroup_open(t->dir_fd, *left);
+		struct node node;
 		size_t len = strlen(base), more = strlen(*left);
 
 		if (fd < 0)
@@ -397,8 +398,10 @@ static void prune_settle(struct op *op, struct target *t)
 		}
 		/* A leftover that cannot be watched was gone, or is over the cap: it stays,
 		 * ignoring. */
-		if (strlen(path) <= PATH_TEXT_MAX)
-			mark(op, t, fd, path);
+		if (strlen(path) <= PATH_TEXT_MAX && mark(op, t, fd, path) >= 0 &&
+			cgroup_stat(fd, &node) >= 0)
+			/* It was busy; what was in it may have left since. */
+			watch_touch(op->manager->watch, t->h, node.id);
 	}
 }
 

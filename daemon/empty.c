@@ -36,6 +36,11 @@ static int procs_any(int dirfd)
 	return n < 0 ? -errno : n > 0;
 }
 
+int empty_look(const struct hierarchy *h, int dirfd, bool *ret_frozen)
+{
+	return h->v2 ? events_read(dirfd, ret_frozen) : procs_any(dirfd);
+}
+
 int empty_check(const struct hierarchy *h, const char *path, uint64_t id, bool *ret_frozen)
 {
 	_cleanup_close_ int fd = cgroup_open_path(h->root_fd, path, strlen(path));
@@ -47,7 +52,7 @@ int empty_check(const struct hierarchy *h, const char *path, uint64_t id, bool *
 		return -errno;
 	if (st.st_ino != id)
 		return -ESTALE;
-	return h->v2 ? events_read(fd, ret_frozen) : procs_any(fd);
+	return empty_look(h, fd, ret_frozen);
 }
 
 int empty_remove(const struct hierarchy *h, const char *path, uint64_t id, uint64_t *ret_parent)

@@ -7,6 +7,9 @@
 
 #include "hierarchy.h"
 
+/* As empty_check, by the cgroup's own directory. */
+int empty_look(const struct hierarchy *h, int dirfd, bool *ret_frozen);
+
 /* 1: a task is in it, or on v2 below it; 0: none. *ret_frozen is set on v2 alone. */
 int empty_check(const struct hierarchy *h, const char *path, uint64_t id, bool *ret_frozen);
 

@@ -359,10 +359,16 @@ int watch_add(
 	struct watched *e;
 	int r = watched_new(w, h, dirfd, path, account, &e);
 
-	/* After it was armed, so that nothing is missed in between. */
-	if (r == 0)
+	if (r < 0)
+		return r;
+	/* Now, while the caller waits: a task that is in it may leave before the loop's next turn.
+	 * And after it was armed, so that nothing is missed in between. */
+	r = empty_look(h, dirfd, &e->frozen);
+	if (r > 0)
+		e->populated = true;
+	if (r < 0 || e->populated)
 		enqueue(w, e, false);
-	return r;
+	return 0;
 }
 
 void watch_touch(struct watch *w, const struct hierarchy *h, uint64_t id)
