@@ -150,6 +150,13 @@ static void check(const struct hierarchy *h, const char *top)
 	watch_touch(w, h, st.st_ino);
 	assert_true(goes(h, top));
 
+	/* a task that is there when the mark is set, and has gone before the loop turns */
+	assert_int_equal(mkdirat(h->root_fd, top + 1, 0755), 0);
+	pid = task_in(h, top);
+	mark(w, h, top);
+	task_end(pid);
+	assert_true(goes(h, top));
+
 	/* another cgroup of the same name is left alone */
 	assert_int_equal(mkdirat(h->root_fd, top + 1, 0755), 0);
 	pid = task_in(h, top);
