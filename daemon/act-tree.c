@@ -315,6 +315,9 @@ static void release_settle(struct op *op, struct target *t)
 
 const struct act act_release = {.settle = release_settle};
 
+/* Busy cgroups that one Prune marks. */
+#define LEFT_MAX 1024
+
 struct prune {
 	struct op *op;
 	struct target *t;
@@ -326,6 +329,9 @@ static int left_append(struct prune *prune, const char *path)
 {
 	char **left = prune->t->left;
 
+	/* Each is marked from the loop, which others wait for. */
+	if (prune->n >= LEFT_MAX)
+		return -E2BIG;
 	if (prune->n + 2 > prune->size) {
 		prune->size = prune->size ? prune->size * 2 : 16;
 		left = realloc(left, prune->size * sizeof(*left));

@@ -34,6 +34,9 @@ const struct act *act_find(const struct method *method)
 
 bool act_walks(const struct op *op, const struct target *t)
 {
+	/* What was passed over may have no place at all. */
+	if (t->reason != REASON_OK || t->place.n == 0)
+		return false;
 	switch (op->question.action) {
 	case ACTION_REMOVE:
 		/* Where there is nothing below, one rmdir(2) is all. */

@@ -381,15 +381,25 @@ static int answer_account(
 	struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
 {
 	_cleanup_close_ int at = -EBADF;
-	struct ns_id id = {0};
+	struct ns_id id = {0}, pid = {0}, cgroup = {0};
 	uid_t owner;
 	int r = ns_of_pid(c, q->pid, "user", &id);
 
+	if (r == 0)
+		r = ns_of_pid(c, q->pid, "pid", &pid);
+	if (r == 0)
+		r = ns_of_pid(c, q->pid, "cgroup", &cgroup);
 	if (r < 0)
 		return r;
 	reply->account = q->number;
-	if (ns_same(&id, &c->userns))
+	if (ns_same(&id, &c->userns)) {
+		/* A container without a user namespace: uid 0 there is not the host's root. */
+		if (!ns_same(&pid, &c->pidns))
+			reply->account = ACCOUNT_CONTAINER | pid.ino;
+		else if (!ns_same(&cgroup, &c->cgroupns))
+			reply->account = ACCOUNT_CONTAINER | cgroup.ino;
 		return 0;
+	}
 	at = ns_open(c, q->pid, "user");
 	r = at < 0 ? at : ns_of_fd(at, &id);
 	/* It can only have gone further down meanwhile. */

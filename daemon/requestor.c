@@ -84,8 +84,8 @@ int gather_ns(struct op *op, struct target *t)
 	struct requestor_ns ns;
 	int r = 0;
 
-	/* Only uid 0 can become host root by the two together. */
-	if (op->subject.uid == 0)
+	/* Where one of the two facts counts together with capabilities: host root, and a victim. */
+	if (op->subject.uid == 0 || op->victim_pid > 0)
 		r = caps_gather(op);
 	if (r >= 0)
 		r = inspect_requestor(op->manager->inspector, op->peer->identity.pid,

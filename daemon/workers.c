@@ -139,19 +139,21 @@ static int on_finished(sd_event_source *source, int fd, uint32_t revents, void *
 {
 	struct workers *w = userdata;
 	uint64_t count;
+	struct job *job;
+	bool more;
 
 	if (read(fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return -errno;
-	for (;;) {
-		struct job *job;
-
-		pthread_mutex_lock(&w->lock);
-		job = queue_pop(&w->finished);
-		pthread_mutex_unlock(&w->lock);
-		if (!job)
-			return 0;
+	/* One a turn: ending a job can take a while, and others' messages wait. */
+	pthread_mutex_lock(&w->lock);
+	job = queue_pop(&w->finished);
+	more = w->finished.first;
+	pthread_mutex_unlock(&w->lock);
+	if (more)
+		tell_loop(w);
+	if (job)
 		job->done(job);
-	}
+	return 0;
 }
 
 int workers_new(sd_event *event, struct workers **ret)

@@ -436,3 +436,29 @@ def test_hierarchy_unmounted_midway(w):
     finally:
         subprocess.run(["mount", "-t", "cgroup", "-o", "freezer", "cgroup", top], check=True)
     assert os.path.isdir(where("freezer", "c1/x/y"))
+
+
+def enter_depth(top, levels):
+    """Moves itself into a chain of its own making."""
+    os.chdir(top)
+    for _ in range(levels):
+        os.mkdir("d")
+        os.chdir("d")
+    with open("cgroup.procs", "w") as procs:
+        procs.write(str(os.getpid()))
+
+
+@test
+def test_lists_pass_over_what_cannot_be_told(w):
+    """A requestor that stands too deep in one hierarchy is served in the others of a list."""
+    needs("memory", "freezer")
+    client = w.container()
+    client.Create("memory", "x/y")
+    client.run(enter_depth, where("freezer", "c1"), 140)
+    client.refused("REQUESTOR_PLACE", "ListChildren", "freezer", "")
+    for recursive in (0, 1):
+        equal(client.Remove("memory,freezer", "nope", recursive), -1)
+        equal(client.Remove("freezer,memory", "nope", recursive), -1)
+    equal(client.Remove("memory,freezer", "x", 1), 1)
+    client.Prune("memory,freezer", "")
+    client.GetTasksRecursive("memory,freezer", "")
