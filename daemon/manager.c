@@ -364,6 +364,8 @@ struct manager *manager_free(struct manager *m)
 	 */
 	if (m->workers && workers_stop(m->workers, STOP_USEC) < 0)
 		log_line(LOG_WARNING, "a write still waits in the kernel, ignoring");
+	if (m->workers)
+		workers_finish(m->workers);
 	watch_free(m->watch);
 	workers_free(m->workers);
 	inspector_free(m->inspector);

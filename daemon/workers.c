@@ -240,6 +240,26 @@ int workers_stop(struct workers *w, uint64_t usec)
 	return -r;
 }
 
+static struct job *any_pop(struct workers *w)
+{
+	struct job *job;
+
+	pthread_mutex_lock(&w->lock);
+	job = queue_pop(&w->finished);
+	if (!job)
+		job = queue_pop(&w->todo);
+	pthread_mutex_unlock(&w->lock);
+	return job;
+}
+
+void workers_finish(struct workers *w)
+{
+	struct job *job;
+
+	while ((job = any_pop(w)))
+		job->done(job);
+}
+
 struct workers *workers_free(struct workers *w)
 {
 	if (!w)

@@ -30,6 +30,9 @@ int workers_new(sd_event *event, struct workers **ret);
 /* Waits for running jobs at most `usec`; -ETIMEDOUT: some still wait in the kernel (the process may
  * end all the same). Their done() is not called. */
 int workers_stop(struct workers *w, uint64_t usec);
+/* After workers_stop(): done() of what is finished and of what was never run, so that nobody's jobs
+ * are lost. */
+void workers_finish(struct workers *w);
 struct workers *workers_free(struct workers *w);
 
 /* -EDQUOT: too many jobs wait, of this owner or in all. -EAGAIN: no thread could be started. The
