@@ -239,7 +239,7 @@ static int remove_check(void *userdata, int fd, const char *path)
 
 	if (r < 0 || (removal->own && is_top(path)))
 		return r;
-	r = cgroup_ops(removal->t->h)->populated(fd);
+	r = cgroup_populated(removal->t->h, fd);
 	return r > 0 ? -EBUSY : r;
 }
 

@@ -10,6 +10,7 @@
 #include "../policy/throttle.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "empty.h"
 #include "manager.h"
 
 static const char *const throttle_keys[] = {
@@ -179,18 +180,6 @@ static int configure_v1(const struct hierarchy *h, int parent_fd, int fd)
 	return r;
 }
 
-static int populated_v1(int fd)
-{
-	_cleanup_close_ int file = cgroup_open_file(fd, "cgroup.procs", O_RDONLY, NULL);
-	char c;
-	ssize_t n;
-
-	if (file < 0)
-		return file;
-	n = read(file, &c, 1);
-	return n < 0 ? -errno : n > 0;
-}
-
 static const char *const *delegation_v1(const struct manager *m)
 {
 	static const char *const files[] = {"cgroup.procs", "tasks", NULL};
@@ -203,24 +192,22 @@ static int configure_v2(const struct hierarchy *h, int parent_fd, int fd)
 	return 0;
 }
 
-static int populated_v2(int fd)
-{
-	char buf[256];
-	ssize_t n = cgroup_read_small(fd, "cgroup.events", buf, sizeof(buf));
-
-	/* The hierarchy's root has no such file and is never empty. */
-	if (n < 0)
-		return n == -ENOENT ? 1 : (int)n;
-	return strstr(buf, "populated 1") != NULL;
-}
-
 static const char *const *delegation_v2(const struct manager *m)
 {
 	return (const char *const *)m->delegation;
 }
 
-static const struct cgroup_ops v1 = {configure_v1, populated_v1, delegation_v1};
-static const struct cgroup_ops v2 = {configure_v2, populated_v2, delegation_v2};
+static const struct cgroup_ops v1 = {configure_v1, delegation_v1};
+static const struct cgroup_ops v2 = {configure_v2, delegation_v2};
+
+int cgroup_populated(const struct hierarchy *h, int fd)
+{
+	bool frozen;
+	int r = empty_look(h, fd, &frozen);
+
+	/* v2's root has no cgroup.events and is never empty. */
+	return r == -ENOENT ? 1 : r;
+}
 
 const struct cgroup_ops *cgroup_ops(const struct hierarchy *h)
 {

@@ -13,11 +13,12 @@ struct cgroup_ops {
 	/* Makes a new cgroup usable before anybody gets it: a cpuset's cpus and mems, hierarchical
 	 * memory, the ancestors' throttle lines. */
 	int (*configure)(const struct hierarchy *h, int parent_fd, int fd);
-	/* Tasks in it, or (v2) anywhere below it: 1, 0 or a negative errno. */
-	int (*populated)(int fd);
 	/* The files that delegation hands over with the directory, NULL after the last. */
 	const char *const *(*delegation)(const struct manager *m);
 };
+
+/* Tasks in it, or (v2) anywhere below it: 1, 0 or a negative errno. */
+int cgroup_populated(const struct hierarchy *h, int fd);
 
 const struct cgroup_ops *cgroup_ops(const struct hierarchy *h);
 
