@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Porters: expendable processes that touch the file descriptors which clients send, so that the
+ * core never does. Closing a passed fd runs its file system's flush, which a client's FUSE may
+ * never answer; dropping the last reference to a TCP socket that lingers waits for its peer; and
+ * reading from a socket that the client shares waits for a reader of the client's. All three would
+ * be the core's, for as long as the client likes.
+ *
+ * A zygote that holds nothing is forked at start, and forks porters: one for each account that
+ * sends fds, so that who wedges one wedges its own; and one undertaker, that only holds what must
+ * not be closed until it exits, for an exiting process neither lingers nor flushes what is in
+ * flight. A porter that was sent something else than it takes never closes that: it works off what
+ * others of its account have begun and exits. One that does not answer is killed, and forgotten
+ * once it has ended; while ends are awaited, its account gets no further porter.
+ *
+ * Everything here runs on the loop's thread. No function waits for a client.
+ */
+#pragma once
+
+#include <stdint.h>
+#include <sys/socket.h>
+#include <systemd/sd-event.h>
+
+struct porters;
+struct judging;
+struct passed; /* a socket that a client passed, judged to be one of AF_UNIX */
+
+/* The zygote: forked before there are threads, event loop or clients, like the inspector. */
+struct zygote;
+int zygote_start(struct zygote **ret);
+struct zygote *zygote_free(struct zygote *z); /* returns NULL */
+int zygote_pidfd(const struct zygote *z);     /* borrowed; readable: it has ended */
+
+/* `zygote` is borrowed for the porters' life. */
+int porters_new(sd_event *event, struct zygote *zygote, struct porters **ret);
+/* Porters end by themselves when their channel closes. Returns NULL. */
+struct porters *porters_free(struct porters *p);
+
+/*
+ * Looks at the fds that ride on the first `size` bytes of the queue of `conn`, without taking
+ * anything. Later, from the loop, done() is called once with
+ *   1 and *passed, which the callee owns: exactly one fd, a socket of AF_UNIX;
+ *   0: none (passed is NULL);
+ *   -EBADMSG: anything else; or a negative errno (-EDQUOT, -ETIMEDOUT, -EPIPE: no porter).
+ * Whatever was seen stays referenced by the porter until passed_free(), or in case of a negative
+ * result until the porter has ended, so that what the caller then takes off the queue is not the
+ * last reference.
+ * -EDQUOT at once: too many porters, in all or wedged ones of this account.
+ */
+int porters_judge(struct porters *p, uint64_t account, int conn, size_t size,
+	void (*done)(void *userdata, int result, struct passed *passed), void *userdata,
+	struct judging **ret);
+/* Before done(): it is not called any more. Returns NULL. */
+struct judging *judging_cancel(struct judging *j);
+
+/* Ours to send on (MSG_DONTWAIT), to poll and to set options of; never to read from. */
+int passed_fd(const struct passed *p);
+
+/*
+ * Receives `rounds` (1 or 2) single bytes with credentials on it, after the first of two writing
+ * '1'. SO_PASSCRED is set by the caller. `usec` is for each round. done() is called once, later:
+ * 0 and creds[0 .. rounds - 1] as the daemon's namespaces have them; -ETIMEDOUT; -EPIPE: the other
+ * end has closed, or the porter has ended; -EBADMSG: no byte, no credentials, or fds with them.
+ * One at a time for one passed socket.
+ */
+int passed_receive(struct passed *p, unsigned rounds, uint64_t usec,
+	void (*done)(void *userdata, int result, const struct ucred *creds), void *userdata);
+
+/* Also while something is received on it: done() is not called then. Our copy is closed and the
+ * porter told to close its own. Returns NULL. */
+struct passed *passed_free(struct passed *p);
+
+/* Takes `fd`, a client's connection that was shut down with something unread in it, and has the
+ * undertaker hold it until that exits. */
+void porters_bury(struct porters *p, int fd);
