@@ -29,7 +29,7 @@ const struct act act_controllers = {.collect = controllers_collect};
 
 const struct act *act_find(const struct method *method)
 {
-	return acts[method - methods];
+	return acts[method->id];
 }
 
 bool act_walks(const struct op *op, const struct target *t)

@@ -377,6 +377,8 @@ static enum reason op_prepare(struct op *op, const struct act *act)
 
 	if (action == ACTION_NONE)
 		return REASON_OK;
+	if (op->request.method->flags & METHOD_SCM)
+		return REASON_CONTROLLER_OFF;
 	if (reason == REASON_OK)
 		reason = facts_hierarchies(op);
 	if (reason == REASON_OK)

@@ -28,6 +28,7 @@ static const struct {
 	FIELD(mode, 'i'),
 	FIELD(recursive, 'i'),
 	FIELD(junk, 'i'),
+	FIELD(sockfd, 'h'),
 #undef FIELD
 };
 

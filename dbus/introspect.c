@@ -53,14 +53,21 @@ static void write_args(FILE *f, const char *sig, const char *const *names, const
 	}
 }
 
+static void write_method(FILE *f, const struct method *method)
+{
+	fprintf(f, "  <method name=\"%s\">\n", method->name);
+	write_args(f, method->in, method->in_names, "in");
+	write_args(f, method->out, method->out_names, "out");
+	fprintf(f, "  </method>\n");
+}
+
 static void write_interface(FILE *f)
 {
 	fprintf(f, " <interface name=\"%s\">\n", CGM_INTERFACE);
 	for (unsigned i = 0; i < METHOD_MAX; i++) {
-		fprintf(f, "  <method name=\"%s\">\n", methods[i].name);
-		write_args(f, methods[i].in, methods[i].in_names, "in");
-		write_args(f, methods[i].out, methods[i].out_names, "out");
-		fprintf(f, "  </method>\n");
+		write_method(f, &methods[i]);
+		if (method_twin(i))
+			write_method(f, method_twin(i));
 	}
 	fprintf(f, "  <property name=\"api_version\" type=\"i\" access=\"read\">\n"
 		   "   <annotation name=\"org.freedesktop.DBus.Property.EmitsChangedSignal\" "

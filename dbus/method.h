@@ -31,9 +31,19 @@ enum method_flags {
 	METHOD_MANY = 1 << 0, /* the controller may be "all" or a comma list */
 	METHOD_RECURSIVE = 1 << 1,
 	METHOD_KEYS = 1 << 2, /* LIST: files, not children */
+	/* A twin: who calls, and whom it is about, come as credentials over a socket that is
+	 * passed, and the result goes there; see daemon/scm.h. */
+	METHOD_SCM = 1 << 3,
 };
 
-#define METHOD_ARGS_MAX 4
+/* What the second credentials of a twin stand for. */
+enum claim {
+	CLAIM_NOTHING, /* there are none */
+	CLAIM_VICTIM,  /* for `pid` */
+	CLAIM_OWNER,   /* for `uid` and `gid` */
+};
+
+#define METHOD_ARGS_MAX 5
 
 enum method_id {
 #define METHOD(name, in, in_names, out, out_names, action, base, flags, act) METHOD_##name,
@@ -43,24 +53,31 @@ enum method_id {
 };
 
 struct method {
+	enum method_id id; /* of a twin: its row's */
 	const char *name;
 	const char *in, *out;
 	const char *in_names[METHOD_ARGS_MAX], *out_names[METHOD_ARGS_MAX];
 	enum action action;
 	enum base base;
 	unsigned flags;
+	enum claim claim; /* METHOD_SCM */
 };
 
 extern const struct method methods[METHOD_MAX];
 
-/* The row, or NULL. */
+/* A row, or the twin of one; NULL: neither. On one thread. */
 const struct method *method_find(const char *name);
+
+/* The method with "Scm" behind its name, which takes `h sockfd` instead of pid, uid and gid and
+ * gives its result over that socket; NULL: it has none (Ping, ListControllers). On one thread. */
+const struct method *method_twin(enum method_id id);
 
 /* A call. The strings belong to the message. */
 struct request {
 	const struct method *method;
 	const char *controller, *cgroup, *file, *key, *value;
 	int32_t pid, uid, gid, mode, recursive, junk;
+	int sockfd; /* only that there is one: see transport_take_passed() */
 };
 
 struct reply_key {
