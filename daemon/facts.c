@@ -103,10 +103,13 @@ enum reason facts_open(struct op *op)
 	struct identity *identity = &op->peer->identity;
 	enum reason reason = REASON_OK;
 	bool doubtful = false;
+	int proc_fd = identity_proc(identity);
 	ssize_t len;
 
-	len = proc_read_again(&identity->cgroup_fd, identity->proc_fd, "cgroup", gather_text,
-		sizeof(gather_text));
+	if (proc_fd < 0)
+		return gather_error(proc_fd);
+	len = proc_read_again(
+		&identity->cgroup_fd, proc_fd, "cgroup", gather_text, sizeof(gather_text));
 	if (len < 0)
 		return len == -EFBIG ? REASON_REQUESTOR_PLACE : gather_error((int)len);
 	for (unsigned i = 0; i < op->n_targets; i++) {
@@ -117,7 +120,7 @@ enum reason facts_open(struct op *op)
 		 */
 		doubtful |= t->reason == REASON_OK && (t->h->v2 || t->own[1] == '\0');
 	}
-	if (doubtful && proc_exiting(identity->proc_fd) != 0)
+	if (doubtful && proc_exiting(proc_fd) != 0)
 		return REASON_REQUESTOR_GONE;
 	for (unsigned i = 0; i < op->n_targets; i++) {
 		struct target *t = &op->targets[i];

@@ -9,6 +9,7 @@
 
 #include "cleanup.h"
 #include "identity.h"
+#include "proc.h"
 
 #ifndef SO_PEERPIDFD
 #	define SO_PEERPIDFD 77 /* 6.5 */
@@ -25,70 +26,84 @@ static bool pidfd_alive(int pidfd)
 	return r == 0;
 }
 
-/* The peer's pidfd; *ret_raced if the kernel could only be asked by number. */
-static int peer_pidfd(int sock, pid_t pid, bool strict, bool *ret_raced)
+/* -ENOPROTOOPT: the kernel has no such question. */
+static int peer_pidfd(int sock)
 {
 	socklen_t size = sizeof(int);
 	int fd;
 
-	if (getsockopt(sock, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0) {
-		*ret_raced = false;
+	if (getsockopt(sock, SOL_SOCKET, SO_PEERPIDFD, &fd, &size) == 0)
 		return fd;
-	}
-	if (errno == ENODATA || errno == ESRCH || errno == EINVAL)
-		return -ESRCH; /* reaped already; a newer kernel gives a pidfd all the same */
-	if (errno != ENOPROTOOPT)
-		return -errno;
-	if (strict)
-		return -EOPNOTSUPP;
-	*ret_raced = true;
-	fd = pidfd_open(pid, 0);
-	return fd < 0 ? -errno : fd;
+	/* Reaped already; a newer kernel gives a pidfd all the same. */
+	return errno == ENODATA || errno == ESRCH || errno == EINVAL ? -ESRCH : -errno;
+}
+
+static int number_pidfd(pid_t pid)
+{
+	int fd = pidfd_open(pid, 0);
+
+	if (fd >= 0)
+		return fd;
+	/* The number of a thread that is no process. */
+	return errno == EINVAL || errno == ENOENT ? -ESRCH : -errno;
 }
 
 int identity_take(struct identity *ret, int sock, int proc_root_fd, bool strict)
 {
+	struct identity id = IDENTITY_NONE;
 	struct ucred cred;
 	socklen_t size = sizeof(cred);
-	_cleanup_close_ int pidfd = -EBADF;
-	_cleanup_close_ int proc_fd = -EBADF;
-	struct identity id = IDENTITY_NONE;
-	char name[16];
-	int r;
+	int r = 0;
 
 	if (getsockopt(sock, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
 		return -errno;
 	if (cred.pid <= 0)
 		return -ESRCH; /* not visible in our pid namespace */
-	pidfd = peer_pidfd(sock, cred.pid, strict, &id.raced);
-	if (pidfd < 0)
-		return pidfd;
-	snprintf(name, sizeof(name), "%d", (int)cred.pid);
-	proc_fd = openat(proc_root_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (proc_fd < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-
-	/* The pidfd's process still being alive ties the directory, opened by number, to it. */
-	id = (struct identity){
-		.pid = cred.pid,
-		.uid = cred.uid,
-		.gid = cred.gid,
-		.pidfd = pidfd,
-		.proc_fd = proc_fd,
-		.cgroup_fd = -EBADF,
-		.pidns_fd = -EBADF,
-		.raced = id.raced,
-	};
-	if (id.raced) {
-		/* Whoever got the number in between must at least be the same user. */
-		r = identity_check(&id);
-		if (r < 0)
-			return r == -EPERM ? -ESRCH : r;
-	} else if (!pidfd_alive(pidfd)) {
-		return -ESRCH;
+	id.pid = cred.pid;
+	id.uid = cred.uid;
+	id.gid = cred.gid;
+	id.sock = sock;
+	id.proc_root_fd = proc_root_fd;
+	id.pidfd = peer_pidfd(sock);
+	if (id.pidfd == -ENOPROTOOPT && !strict) {
+		id.raced = true;
+		id.pidfd = number_pidfd(id.pid);
 	}
-	(void)TAKE_FD(pidfd);
-	(void)TAKE_FD(proc_fd);
+	if (id.pidfd < 0)
+		return id.pidfd == -ENOPROTOOPT ? -EOPNOTSUPP : id.pidfd;
+	/* Whoever got the number in between must at least be the same user. */
+	if (id.raced)
+		r = identity_check(&id);
+	else if (!pidfd_alive(id.pidfd))
+		r = -ESRCH;
+	if (r < 0) {
+		identity_done(&id);
+		return r == -EPERM ? -ESRCH : r;
+	}
+	*ret = id;
+	return 0;
+}
+
+int identity_claim(struct identity *ret, const struct ucred *cred, int proc_root_fd)
+{
+	struct identity id = IDENTITY_NONE;
+	int r;
+
+	if (cred->pid <= 0)
+		return -ESRCH;
+	id.pid = cred->pid;
+	id.uid = cred->uid;
+	id.gid = cred->gid;
+	id.claimed = true;
+	id.proc_root_fd = proc_root_fd;
+	id.pidfd = number_pidfd(id.pid);
+	if (id.pidfd < 0)
+		return id.pidfd;
+	r = identity_check(&id);
+	if (r < 0) {
+		identity_done(&id);
+		return r;
+	}
 	*ret = id;
 	return 0;
 }
@@ -99,23 +114,101 @@ void identity_done(struct identity *i)
 	close_fd(&i->proc_fd);
 	close_fd(&i->cgroup_fd);
 	close_fd(&i->pidns_fd);
+	i->pidns_known = false;
 }
 
-bool identity_alive(const struct identity *i)
+void identity_rest(struct identity *i)
 {
-	return pidfd_alive(i->pidfd);
+	if (i->claimed)
+		return;
+	/* Without SO_PEERPIDFD nothing but the pidfd of accept still tells who connected. */
+	if (!i->raced)
+		close_fd(&i->pidfd);
+	close_fd(&i->proc_fd);
+	close_fd(&i->cgroup_fd);
+	if (i->pidns_fd >= 0)
+		i->pidns_known = false;
+	close_fd(&i->pidns_fd);
 }
 
-int identity_check(const struct identity *i)
+int identity_pidfd(struct identity *i)
+{
+	if (i->pidfd < 0) {
+		int fd = i->sock < 0 || i->raced ? -ESRCH : peer_pidfd(i->sock);
+
+		if (fd < 0)
+			return fd;
+		i->pidfd = fd;
+	}
+	return i->pidfd;
+}
+
+/* Opened by number. The pidfd's process still being alive afterwards is what ties the directory to
+ * it: hence this order, whenever it is opened. */
+int identity_proc(struct identity *i)
+{
+	char name[16];
+	int fd, pidfd;
+
+	if (i->proc_fd >= 0)
+		return i->proc_fd;
+	snprintf(name, sizeof(name), "%d", (int)i->pid);
+	fd = openat(i->proc_root_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	pidfd = identity_pidfd(i);
+	if (pidfd < 0 || !pidfd_alive(pidfd)) {
+		close(fd);
+		return pidfd < 0 ? pidfd : -ESRCH;
+	}
+	return i->proc_fd = fd;
+}
+
+bool identity_alive(struct identity *i)
+{
+	int pidfd = identity_pidfd(i);
+
+	return pidfd >= 0 && pidfd_alive(pidfd);
+}
+
+/* The /proc/PID directory itself belongs to the effective ids, whatever dumpable says. */
+static int ids_effective(int proc_fd, uid_t *ret_uid, gid_t *ret_gid)
 {
 	struct stat st;
 
-	/* The /proc/PID directory itself belongs to the effective ids, whatever dumpable says; that
-	 * of a dead process to root. Hence the order: looked at first, known to be alive
-	 * afterwards. */
-	if (fstat(i->proc_fd, &st) < 0)
+	if (fstat(proc_fd, &st) < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
+	*ret_uid = st.st_uid;
+	*ret_gid = st.st_gid;
+	return 0;
+}
+
+static int ids_real(int proc_fd, uid_t *ret_uid, gid_t *ret_gid)
+{
+	static struct proc_status status;
+	int r = proc_status_read(proc_fd, &status);
+
+	if (r < 0)
+		return r;
+	*ret_uid = status.ruid;
+	*ret_gid = status.rgid;
+	return 0;
+}
+
+int identity_check(struct identity *i)
+{
+	int proc_fd = identity_proc(i), r;
+	uid_t uid = 0;
+	gid_t gid = 0;
+
+	if (proc_fd < 0)
+		return proc_fd;
+	/* What a dead process shows is root's. So it is looked at first, and known to be alive
+	 * afterwards. */
+	r = i->claimed ? ids_real(proc_fd, &uid, &gid) : ids_effective(proc_fd, &uid, &gid);
+	if (r < 0)
+		return r;
 	if (!pidfd_alive(i->pidfd))
 		return -ESRCH;
-	return st.st_uid == i->uid && st.st_gid == i->gid ? 0 : -EPERM;
+	return uid == i->uid && gid == i->gid ? 0 : -EPERM;
 }

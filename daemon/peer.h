@@ -18,8 +18,7 @@ struct peer {
 	struct transport *transport;
 	/* Bytes of the answer that was sent last, and of those that the client has not read. */
 	size_t answer, unread;
-	struct op *op;	  /* on a worker; the connection is held meanwhile */
-	bool pidns_known; /* identity.pidns_fd is settled: -EBADF then means the daemon's own */
+	struct op *op; /* on a worker; the connection is held meanwhile */
 };
 
 /* Takes `fd`. Who is over a quota, or already gone, is closed and logged. */

@@ -50,11 +50,12 @@ static int groups_gather(struct op *op)
 {
 	static struct proc_status status;
 	struct subject *s = &op->subject;
-	int r;
+	int proc_fd, r;
 
 	if (s->have & FACT_GROUPS)
 		return 0;
-	r = proc_status_read(op->peer->identity.proc_fd, &status);
+	proc_fd = identity_proc(&op->peer->identity);
+	r = proc_fd < 0 ? proc_fd : proc_status_read(proc_fd, &status);
 	if (r < 0)
 		return r;
 	s->n_groups = status.n_groups;
@@ -66,9 +67,11 @@ static int groups_gather(struct op *op)
 
 static int maps_gather(struct op *op)
 {
-	int proc_fd = op->peer->identity.proc_fd, r;
+	int proc_fd = identity_proc(&op->peer->identity), r;
 	struct subject *s = &op->subject;
 
+	if (proc_fd < 0)
+		return proc_fd;
 	r = caps_gather(op);
 	if (r >= 0)
 		r = proc_idmap_read(proc_fd, "uid_map", &s->uid_map);

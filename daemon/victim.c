@@ -25,7 +25,7 @@ int gather_pidns(struct op *op)
 	struct peer *peer = op->peer;
 	int r;
 
-	if (!peer->pidns_known) {
+	if (!peer->identity.pidns_known) {
 		r = gather_ns(op, NULL);
 		if (r < 0)
 			return r;
@@ -39,7 +39,7 @@ int gather_pidns(struct op *op)
 			}
 			peer->identity.pidns_fd = r;
 		}
-		peer->pidns_known = true;
+		peer->identity.pidns_known = true;
 	}
 	op->pidns_fd =
 		peer->identity.pidns_fd >= 0 ? peer->identity.pidns_fd : op->manager->pidns_fd;
