@@ -40,17 +40,17 @@ static size_t character_len(const char *text)
 	return n;
 }
 
-/* Bytes 0x80 to 0xff that do not belong to a well-formed sequence; overlong forms are the sender's.
- */
+/* As RFC 3629 has it: shortest form, no surrogate, nothing above U+10FFFF. */
 static bool character_valid(const char *text, size_t n)
 {
-	unsigned char c = (unsigned char)text[0];
+	unsigned char c = (unsigned char)text[0], next = (unsigned char)text[n > 1];
 
 	if (c < 0x80)
 		return true;
-	if (c >= 0xf5 || c == 0xc0 || c == 0xc1)
+	if (c < 0xc2 || c > 0xf4 || n != (c >= 0xf0 ? 4u : c >= 0xe0 ? 3u : 2u))
 		return false;
-	return n == (c >= 0xf0 ? 4u : c >= 0xe0 ? 3u : c >= 0xc2 ? 2u : 0u);
+	return !(c == 0xe0 && next < 0xa0) && !(c == 0xed && next > 0x9f) &&
+	       !(c == 0xf0 && next < 0x90) && !(c == 0xf4 && next > 0x8f);
 }
 
 /* Appends until `limit` bytes of the buffer are used, and says whether all went in. */
