@@ -10,13 +10,14 @@
  * sends fds, so that who wedges one wedges its own; and one undertaker, that only holds what must
  * not be closed until it exits, for an exiting process neither lingers nor flushes what is in
  * flight. A porter that was sent something else than it takes never closes that: it works off what
- * others of its account have begun and exits. One that does not answer is killed, and forgotten
- * once it has ended; while ends are awaited, its account gets no further porter.
+ * others of its account have begun and exits, while another does what is new. One that does not
+ * answer is killed, and forgotten once it has ended; until then its account gets no further porter.
  *
  * Everything here runs on the loop's thread. No function waits for a client.
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
@@ -25,27 +26,29 @@ struct porters;
 struct judging;
 struct passed; /* a socket that a client passed, judged to be one of AF_UNIX */
 
-/* The zygote: forked before there are threads, event loop or clients, like the inspector. */
+/* The zygote: forked before there are threads, event loop or clients, like the inspector. Without
+ * capabilities; `confine`: and with few system calls, too few for a sanitizer. */
 struct zygote;
-int zygote_start(struct zygote **ret);
+int zygote_start(bool confine, struct zygote **ret);
 struct zygote *zygote_free(struct zygote *z); /* returns NULL */
 int zygote_pidfd(const struct zygote *z);     /* borrowed; readable: it has ended */
 
 /* `zygote` is borrowed for the porters' life. */
 int porters_new(sd_event *event, struct zygote *zygote, struct porters **ret);
-/* Porters end by themselves when their channel closes. Returns NULL. */
+/* After all that was judged and passed was freed. Porters end by themselves when their channel
+ * closes. Returns NULL. */
 struct porters *porters_free(struct porters *p);
 
 /*
- * Looks at the fds that ride on the first `size` bytes of the queue of `conn`, without taking
- * anything. Later, from the loop, done() is called once with
+ * Looks at the fds that ride on the first `size` bytes of the queue of `conn`, or where none do, on
+ * what comes next in it, without taking anything. Later, from the loop, done() is called once with
  *   1 and *passed, which the callee owns: exactly one fd, a socket of AF_UNIX;
  *   0: none (passed is NULL);
- *   -EBADMSG: anything else; or a negative errno (-EDQUOT, -ETIMEDOUT, -EPIPE: no porter).
- * Whatever was seen stays referenced by the porter until passed_free(), or in case of a negative
- * result until the porter has ended, so that what the caller then takes off the queue is not the
- * last reference.
- * -EDQUOT at once: too many porters, in all or wedged ones of this account.
+ *   -EBADMSG: anything else; or a negative errno (-ETIMEDOUT, -EPIPE: the porter has ended).
+ * Whatever was seen stays referenced by the porter until passed_free(), so that what the caller
+ * then takes off the queue is not the last reference. After a negative result nothing may be taken.
+ * -EDQUOT at once: too many porters, in all or wedged ones of this account, or too much for this
+ * account's. Another errno at once: no porter could be made.
  */
 int porters_judge(struct porters *p, uint64_t account, int conn, size_t size,
 	void (*done)(void *userdata, int result, struct passed *passed), void *userdata,
@@ -61,7 +64,7 @@ int passed_fd(const struct passed *p);
  * '1'. SO_PASSCRED is set by the caller. `usec` is for each round. done() is called once, later:
  * 0 and creds[0 .. rounds - 1] as the daemon's namespaces have them; -ETIMEDOUT; -EPIPE: the other
  * end has closed, or the porter has ended; -EBADMSG: no byte, no credentials, or fds with them.
- * One at a time for one passed socket.
+ * One at a time for one passed socket (-EBUSY).
  */
 int passed_receive(struct passed *p, unsigned rounds, uint64_t usec,
 	void (*done)(void *userdata, int result, const struct ucred *creds), void *userdata);
@@ -70,6 +73,14 @@ int passed_receive(struct passed *p, unsigned rounds, uint64_t usec,
  * porter told to close its own. Returns NULL. */
 struct passed *passed_free(struct passed *p);
 
-/* Takes `fd`, a client's connection that was shut down with something unread in it, and has the
- * undertaker hold it until that exits. */
+/* Takes `fd`, which may be the last reference to what must not be closed by us, and has the
+ * undertaker hold it until that exits. `p` may be NULL where there are no clients (in a test): then
+ * it is closed. */
 void porters_bury(struct porters *p, int fd);
+
+/* Shuts a client's connection down and makes its closing harmless: if something is left unread in
+ * it the undertaker holds it. Negative: it could not, and `fd` must not be closed. `p` may be NULL
+ * as above. */
+int porters_disarm(struct porters *p, int fd);
+/* Takes `fd`, a client's connection, and ends it so. */
+void porters_close(struct porters *p, int fd);
