@@ -12,6 +12,7 @@
 #include "facts.h"
 #include "log.h"
 #include "manager.h"
+#include "whoami.h"
 
 /* What clients of one account may leave unread, in all their connections. */
 #define UNREAD_MAX ((size_t)16 << 20)
@@ -148,10 +149,22 @@ static bool on_may_know_host(void *userdata)
 	return is;
 }
 
+static uint64_t *on_unique(void *userdata)
+{
+	return &((struct peer *)userdata)->unique;
+}
+
+static void on_ids(void *userdata, bool of_client, struct dispatch_ids *ret)
+{
+	whoami(userdata, of_client, ret);
+}
+
 static const struct dispatch_ops dispatch_ops = {
 	.call = on_call,
 	.refused = on_refused,
 	.may_know_host = on_may_know_host,
+	.unique = on_unique,
+	.ids = on_ids,
 };
 
 static int on_message(void *userdata, sd_bus_message *m)

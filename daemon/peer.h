@@ -16,6 +16,7 @@ struct peer {
 	struct identity identity;
 	uint64_t account; /* whose quotas it uses up: inspect_account() */
 	struct transport *transport;
+	uint64_t unique; /* dispatch_ops.unique */
 	/* Bytes of the answer that was sent last, and of those that the client has not read. */
 	size_t answer, unread;
 	struct op *op; /* on a worker; the connection is held meanwhile */

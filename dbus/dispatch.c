@@ -7,7 +7,9 @@
 #include <string.h>
 #include <systemd/sd-id128.h>
 
+#include "answer.h"
 #include "codec.h"
+#include "driver.h"
 #include "introspect.h"
 
 #define MESSAGE_TEXT_MAX 1024
@@ -18,6 +20,7 @@ struct call {
 	const char *path, *member;
 	const struct dispatch_ops *ops;
 	void *userdata;
+	bool driver; /* it is for the bus driver, not for the service */
 };
 
 struct builtin {
@@ -26,19 +29,9 @@ struct builtin {
 	int (*run)(const struct call *c);
 };
 
-static int send_empty(sd_bus_message *m)
-{
-	return sd_bus_reply_method_return(m, "");
-}
-
-static int send_error(sd_bus_message *m, const char *name, const char *text)
-{
-	return sd_bus_reply_method_errorf(m, name, "%s", text);
-}
-
 static int peer_ping(const struct call *c)
 {
-	return send_empty(c->m);
+	return answer_values(c->m, "");
 }
 
 static int peer_machine_id(const struct call *c)
@@ -47,12 +40,12 @@ static int peer_machine_id(const struct call *c)
 	sd_id128_t id;
 
 	if (!c->ops->may_know_host(c->userdata))
-		return send_error(c->m, SD_BUS_ERROR_ACCESS_DENIED,
+		return answer_error(c->m, SD_BUS_ERROR_ACCESS_DENIED,
 			"GetMachineId: the host's identity is told to host root alone");
 	if (sd_id128_get_machine(&id) < 0)
-		return send_error(
+		return answer_error(
 			c->m, SD_BUS_ERROR_FAILED, "GetMachineId: the host has no machine id");
-	return sd_bus_reply_method_return(c->m, "s", sd_id128_to_string(id, text));
+	return answer_values(c->m, "s", sd_id128_to_string(id, text));
 }
 
 static int send_unknown(const struct call *c)
@@ -60,18 +53,18 @@ static int send_unknown(const struct call *c)
 	char text[MESSAGE_TEXT_MAX];
 
 	snprintf(text, sizeof(text), "There is no %.256s at object %.256s; see Introspect on %s.",
-		c->member, c->path, CGM_PATH);
-	return send_error(c->m, SD_BUS_ERROR_UNKNOWN_METHOD, text);
+		c->member, c->path, c->driver ? DRIVER_PATH : CGM_PATH);
+	return answer_error(c->m, SD_BUS_ERROR_UNKNOWN_METHOD, text);
 }
 
 static int introspect(const struct call *c)
 {
-	char *text = introspect_path(c->path);
+	char *text = c->driver ? introspect_driver(c->path) : introspect_path(c->path);
 	int r;
 
 	if (!text)
 		return errno == ENOENT ? send_unknown(c) : -ENOMEM;
-	r = sd_bus_reply_method_return(c->m, "s", text);
+	r = answer_values(c->m, "s", text);
 	free(text);
 	return r;
 }
@@ -88,9 +81,9 @@ static int properties_get(const struct call *c)
 	if (sd_bus_message_read(c->m, "ss", &interface, &property) < 0)
 		return -EINVAL;
 	if (!is_ours(interface) || strcmp(property, "api_version") != 0)
-		return send_error(c->m, SD_BUS_ERROR_UNKNOWN_METHOD,
+		return answer_error(c->m, SD_BUS_ERROR_UNKNOWN_METHOD,
 			"Get: there is no such property; " CGM_INTERFACE " has api_version");
-	return sd_bus_reply_method_return(c->m, "v", "i", (int32_t)CGM_API_VERSION);
+	return answer_values(c->m, "v", "i", (int32_t)CGM_API_VERSION);
 }
 
 static int properties_get_all(const struct call *c)
@@ -100,9 +93,8 @@ static int properties_get_all(const struct call *c)
 	if (sd_bus_message_read(c->m, "s", &interface) < 0)
 		return -EINVAL;
 	if (!is_ours(interface))
-		return sd_bus_reply_method_return(c->m, "a{sv}", 0);
-	return sd_bus_reply_method_return(
-		c->m, "a{sv}", 1, "api_version", "i", (int32_t)CGM_API_VERSION);
+		return answer_values(c->m, "a{sv}", 0);
+	return answer_values(c->m, "a{sv}", 1, "api_version", "i", (int32_t)CGM_API_VERSION);
 }
 
 static int properties_set(const struct call *c)
@@ -112,9 +104,9 @@ static int properties_set(const struct call *c)
 	if (sd_bus_message_read(c->m, "ss", &interface, &property) < 0)
 		return -EINVAL;
 	if (!is_ours(interface) || strcmp(property, "api_version") != 0)
-		return send_error(
+		return answer_error(
 			c->m, SD_BUS_ERROR_UNKNOWN_METHOD, "Set: there is no such property");
-	return send_error(
+	return answer_error(
 		c->m, SD_BUS_ERROR_PROPERTY_READ_ONLY, "Set: api_version cannot be changed");
 }
 
@@ -134,7 +126,7 @@ static const struct builtin *builtin_find(const struct call *c, const char *inte
 
 		if (strcmp(b->member, c->member) == 0 &&
 			(!interface || strcmp(b->interface, interface) == 0) &&
-			(b->everywhere || strcmp(c->path, CGM_PATH) == 0))
+			(b->everywhere || (!c->driver && strcmp(c->path, CGM_PATH) == 0)))
 			return b;
 	}
 	return NULL;
@@ -146,7 +138,7 @@ static int refuse_signature(const struct call *c, const char *in)
 
 	snprintf(text, sizeof(text), "%s: the arguments must have the signature '%s', not '%.128s'",
 		c->member, in, sd_bus_message_get_signature(c->m, 1));
-	return send_error(c->m, SD_BUS_ERROR_INVALID_ARGS, text);
+	return answer_error(c->m, SD_BUS_ERROR_INVALID_ARGS, text);
 }
 
 static int call_method(const struct call *c, const struct method *method)
@@ -162,12 +154,25 @@ static int call_method(const struct call *c, const struct method *method)
 	return 1;
 }
 
+static int call_driver(const struct call *c, const struct driver_method *method)
+{
+	struct driver_call call = {.m = c->m, .ops = c->ops, .userdata = c->userdata};
+
+	if (!sd_bus_message_has_signature(c->m, method->in))
+		return refuse_signature(c, method->in);
+	return method->run(&call);
+}
+
 static int dispatch_call(const struct call *c, const char *interface)
 {
+	const struct driver_method *driven = c->driver ? driver_find(interface, c->member) : NULL;
 	const struct method *method = NULL;
 	const struct builtin *builtin;
 
-	if (strcmp(c->path, CGM_PATH) == 0 && (!interface || strcmp(interface, CGM_INTERFACE) == 0))
+	if (driven)
+		return call_driver(c, driven);
+	if (!c->driver && strcmp(c->path, CGM_PATH) == 0 &&
+		(!interface || strcmp(interface, CGM_INTERFACE) == 0))
 		method = method_find(c->member);
 	if (method)
 		return call_method(c, method);
@@ -179,9 +184,18 @@ static int dispatch_call(const struct call *c, const char *interface)
 	return builtin->run(c);
 }
 
+/* Who said Hello is on a bus, where a destination means something. Others were never asked for one.
+ */
+static bool is_elsewhere(const struct call *c, const char *destination)
+{
+	return destination && !c->driver && !driver_is_service(destination) &&
+	       *c->ops->unique(c->userdata) != 0;
+}
+
 int dispatch_message(sd_bus_message *m, const struct dispatch_ops *ops, void *userdata)
 {
 	struct call c = {.m = m, .ops = ops, .userdata = userdata};
+	const char *destination;
 	uint8_t type;
 	int r;
 
@@ -192,7 +206,14 @@ int dispatch_message(sd_bus_message *m, const struct dispatch_ops *ops, void *us
 	c.member = sd_bus_message_get_member(m);
 	if (!c.path || !c.member)
 		return 1;
-	r = dispatch_call(&c, sd_bus_message_get_interface(m));
+	destination = sd_bus_message_get_destination(m);
+	c.driver = strcmp(destination ?: c.path, destination ? DRIVER_NAME : DRIVER_PATH) == 0;
+	if (is_elsewhere(&c, destination))
+		r = answer_error(m, SD_BUS_ERROR_SERVICE_UNKNOWN,
+			"There is one service here, " DRIVER_SERVICE_NAME
+			"; no message is passed on to others.");
+	else
+		r = dispatch_call(&c, sd_bus_message_get_interface(m));
 	return r < 0 ? r : 1;
 }
 
@@ -205,7 +226,7 @@ static int reply_error(sd_bus_message *m, const struct request *request, const s
 	reason_message(reply->reason, request->method->name, reply->object ? reply->object : object,
 		reply->detail, text, sizeof(text));
 	/* Clients of this interface match the name: it is the same for every failure. */
-	return send_error(m, SD_BUS_ERROR_INVALID_ARGS, text);
+	return answer_error(m, SD_BUS_ERROR_INVALID_ARGS, text);
 }
 
 int dispatch_reply(sd_bus_message *m, const struct request *request, const struct reply *reply)
@@ -221,10 +242,10 @@ int dispatch_reply(sd_bus_message *m, const struct request *request, const struc
 	if (r >= 0)
 		r = encode_reply(answer, request->method, reply);
 	if (r >= 0)
-		r = sd_bus_send(NULL, answer, NULL);
+		r = answer_send(m, answer);
 	sd_bus_message_unref(answer);
 	if (r == -EILSEQ)
-		return send_error(m, SD_BUS_ERROR_INVALID_ARGS,
+		return answer_error(m, SD_BUS_ERROR_INVALID_ARGS,
 			"the answer is not UTF-8, and D-Bus carries nothing else");
 	return r;
 }

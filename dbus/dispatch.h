@@ -12,6 +12,12 @@
 
 #include "method.h"
 
+/* Of the daemon or of the client, as the client's own namespaces have them. */
+struct dispatch_ids {
+	bool have_uid, have_pid; /* false: they do not have it, or it cannot be told */
+	uint32_t uid, pid;
+};
+
 struct dispatch_ops {
 	/* A method of the table was called with well-formed arguments. The callee answers, now or
 	 * later, with dispatch_reply(), once; it takes a reference on `m` if later. */
@@ -20,6 +26,10 @@ struct dispatch_ops {
 	void (*refused)(void *userdata, sd_bus_message *m, enum reason reason);
 	/* Peer.GetMachineId: may the caller learn it? */
 	bool (*may_know_host)(void *userdata);
+	/* The connection's own, 0 at first: makes its unique name, from Hello on. */
+	uint64_t *(*unique)(void *userdata);
+	/* `ret` is zeroes before. */
+	void (*ids)(void *userdata, bool of_client, struct dispatch_ids *ret);
 };
 
 /* > 0: handled (always, for a method call). Only fails with -ENOMEM and with what sending gives. */

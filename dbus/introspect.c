@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "driver.h"
 #include "method.h"
 
 static const char doctype[] =
@@ -38,17 +39,19 @@ static const char standard_interfaces[] =
 	"  </method>\n"
 	" </interface>\n";
 
-/* No method of the old interface takes or gives more than one value per type character but a(suuu),
- * which is one value. */
+/* A container is one value: none holds another of its kind. Without names the driver's are, as
+ * those of a message bus. */
 static void write_args(FILE *f, const char *sig, const char *const *names, const char *direction)
 {
 	while (*sig) {
 		size_t len = 1;
 
 		if (*sig == 'a')
-			len = sig[1] == '(' ? (size_t)(strchr(sig, ')') - sig) + 1 : 2;
-		fprintf(f, "   <arg name=\"%s\" type=\"%.*s\" direction=\"%s\"/>\n", *names++,
-			(int)len, sig, direction);
+			len = sig[1] == '(' || sig[1] == '{' ? strcspn(sig, ")}") + 1 : 2;
+		fputs("   <arg ", f);
+		if (names)
+			fprintf(f, "name=\"%s\" ", *names++);
+		fprintf(f, "type=\"%.*s\" direction=\"%s\"/>\n", (int)len, sig, direction);
 		sig += len;
 	}
 }
@@ -74,6 +77,27 @@ static void write_interface(FILE *f)
 		   "value=\"const\"/>\n"
 		   "  </property>\n"
 		   " </interface>\n");
+}
+
+static void write_driver(FILE *f)
+{
+	static const char *const properties[] = {"Features", "Interfaces"};
+
+	fprintf(f, " <interface name=\"%s\">\n", DRIVER_INTERFACE);
+	for (unsigned i = 0; i < driver_methods_n; i++) {
+		const struct driver_method *method = &driver_methods[i];
+
+		if (method->interface)
+			continue;
+		fprintf(f, "  <method name=\"%s\">\n", method->name);
+		write_args(f, method->in, NULL, "in");
+		write_args(f, method->out, NULL, "out");
+		fprintf(f, "  </method>\n");
+	}
+	for (size_t i = 0; i < sizeof(properties) / sizeof(properties[0]); i++)
+		fprintf(f, "  <property name=\"%s\" type=\"as\" access=\"read\"/>\n",
+			properties[i]);
+	fprintf(f, " </interface>\n");
 }
 
 static char *finish(FILE *f, char **text)
@@ -105,22 +129,23 @@ char *introspect_document(void)
 	return finish(f, &text);
 }
 
-/* The component of CGM_PATH that follows `path`, if it is a proper prefix by components. */
-static const char *next_child(const char *path, size_t *ret_len)
+/* The component of `top` that follows `path`, if that is a proper prefix by components. */
+static const char *next_child(const char *top, const char *path, size_t *ret_len)
 {
 	size_t len = strcmp(path, "/") == 0 ? 0 : strlen(path);
 
-	if (strncmp(CGM_PATH, path, len) != 0 || CGM_PATH[len] != '/')
+	if (strncmp(top, path, len) != 0 || top[len] != '/')
 		return NULL;
-	*ret_len = strcspn(&CGM_PATH[len + 1], "/");
-	return &CGM_PATH[len + 1];
+	*ret_len = strcspn(&top[len + 1], "/");
+	return &top[len + 1];
 }
 
-char *introspect_path(const char *path)
+/* Of a tree with one object, which is at `top`. */
+static char *introspect(const char *top, void (*write)(FILE *f), const char *path)
 {
 	size_t child_len = 0, size = 0;
-	const char *child = next_child(path, &child_len);
-	int here = strcmp(path, CGM_PATH) == 0;
+	const char *child = next_child(top, path, &child_len);
+	int here = strcmp(path, top) == 0;
 	char *text = NULL;
 	FILE *f;
 
@@ -135,9 +160,19 @@ char *introspect_path(const char *path)
 	fputs("<node>\n", f);
 	fputs(standard_interfaces, f);
 	if (here)
-		write_interface(f);
+		write(f);
 	else
 		fprintf(f, " <node name=\"%.*s\"/>\n", (int)child_len, child);
 	fputs("</node>\n", f);
 	return finish(f, &text);
+}
+
+char *introspect_path(const char *path)
+{
+	return introspect(CGM_PATH, write_interface, path);
+}
+
+char *introspect_driver(const char *path)
+{
+	return introspect(DRIVER_PATH, write_driver, path);
 }

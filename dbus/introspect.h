@@ -9,3 +9,6 @@ char *introspect_document(void);
 /* What Introspect answers for an object path: the interfaces at CGM_PATH, the next child above it.
  * NULL: no memory, or (errno ENOENT) there is no such object. Caller frees. */
 char *introspect_path(const char *path);
+
+/* The same for the bus driver (driver.h), which is at DRIVER_PATH. */
+char *introspect_driver(const char *path);
