@@ -48,16 +48,19 @@ static enum reason tasks_recursive_prepare(struct op *op, struct target *t)
 	return reason;
 }
 
-/* In place: what the requestor's pid namespace does not have is left out. */
+/* In place: what the requestor's pid namespace does not have is left out. A list that goes out as
+ * credentials is translated by the kernel. */
 static int pids_translate(const struct op *op, int32_t *pids, size_t from, size_t *n)
 {
+	bool keep = op->scm && op->question.action == ACTION_TASKS;
+
 	size_t kept = from;
 
 	for (size_t i = from; i < *n; i++) {
 		int pid = ioctl(op->pidns_fd, NS_GET_PID_IN_PIDNS, pids[i]);
 
 		if (pid > 0)
-			pids[kept++] = pid;
+			pids[kept++] = keep ? pids[i] : pid;
 		else if (errno == ENOTTY)
 			return -EOPNOTSUPP; /* before 6.11 */
 	}
@@ -101,19 +104,26 @@ static void tasks_run(struct op *op, struct target *t)
 		tasks_failed(t, r);
 }
 
+static bool may_list(const struct party *p, const struct node *dir, const struct node *file)
+{
+	unsigned need = 0;
+
+	return subject_access(&p->subject, dir, 1, &need) == YES &&
+	       subject_access(&p->subject, file, 4, &need) == YES;
+}
+
 static int tasks_enter(void *userdata, int fd, const char *path)
 {
 	struct op *op = userdata;
 	struct node node, dir;
-	unsigned need = 0;
 	_cleanup_close_ int file = cgroup_open_file(fd, "cgroup.procs", O_RDONLY, &node);
 	int r = cgroup_stat(fd, &dir);
 
 	if (file < 0)
 		return file == -ENOENT || file == -ENODEV ? 1 : file;
 	/* What may not be read is as good as not there. */
-	if (r < 0 || subject_access(&op->subject, &dir, 1, &need) != YES ||
-		subject_access(&op->subject, &node, 4, &need) != YES)
+	if (r < 0 || !may_list(&op->who, &dir, &node) ||
+		(op->proxy && !may_list(op->proxy, &dir, &node)))
 		return 1;
 	r = tasks_read(op, file);
 	/* A threaded cgroup's processes are listed in its domain, above. */
@@ -144,10 +154,11 @@ const struct act act_tasks_recursive = {
 
 static void locate_run(struct op *op, struct target *t)
 {
-	size_t from = op->question.absolute ? t->scope_len : t->base_len;
+	size_t from = op->question.absolute ? t->start_len : t->who.base_len;
 	const char *rest;
 
-	/* From the base or the scope's root, of which the decision knows that it is an ancestor. */
+	/* From the base or where paths from the scope start, of which the decision knows that it is
+	 * an ancestor. */
 	rest = t->victim_path + (from == 1 ? 0 : from);
 	while (!op->question.absolute && *rest == '/')
 		rest++;

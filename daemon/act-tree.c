@@ -108,7 +108,7 @@ static int create_one(
 	if (r >= 0 && fchmod(fd, 0755) < 0)
 		r = -errno;
 	if (r >= 0)
-		r = give(fd, &op->subject);
+		r = give(fd, &op->who.subject);
 	if (r < 0) {
 		/* The error that is told is the first one. */
 		remove_same(parent_fd, name, ret->id);
@@ -215,7 +215,9 @@ static bool may_remove(const struct op *op, const struct target *t, int fd)
 	unsigned need = 0;
 
 	return cgroup_stat(fd, &node) >= 0 && cgroup_stat_parent(fd, t->h->dev, &parent) > 0 &&
-	       subject_may_remove(&op->subject, &parent, &node, &need) == YES;
+	       subject_may_remove(&op->who.subject, &parent, &node, &need) == YES &&
+	       (!op->proxy ||
+		       subject_may_remove(&op->proxy->subject, &parent, &node, &need) == YES);
 }
 
 static bool is_top(const char *path)

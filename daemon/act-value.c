@@ -244,7 +244,7 @@ static int key_append(void *userdata, int dirfd, const char *name)
 {
 	struct listing *l = userdata;
 	struct reply *reply = &l->op->reply;
-	const struct subject *s = &l->op->subject;
+	const struct subject *s = &l->op->who.subject;
 	struct reply_key *key;
 	struct stat st;
 
@@ -317,11 +317,14 @@ static uint32_t id_outside(const struct idmap *map, uint32_t inside)
 static void chown_run(struct op *op, struct target *t)
 {
 	const struct node *before = &t->way[t->place.n - 1];
-	struct owner owner = {
-		.uid = id_outside(&op->subject.uid_map, op->question.uid),
-		.gid = id_outside(&op->subject.gid_map, op->question.gid),
-	};
-	int r = chown_files(op, t, &owner);
+	struct owner owner = {op->question.uid, op->question.gid};
+	int r;
+
+	if (!op->question.host_ids) {
+		owner.uid = id_outside(&op->who.subject.uid_map, op->question.uid);
+		owner.gid = id_outside(&op->who.subject.gid_map, op->question.gid);
+	}
+	r = chown_files(op, t, &owner);
 
 	if (r < 0) {
 		struct owner old = {before->uid, before->gid};

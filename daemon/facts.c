@@ -22,8 +22,10 @@ static void target_init(struct target *t, const struct hierarchy *h)
 	t->place = (struct place){0};
 	t->facts = (struct facts){0};
 	t->throttle = NULL;
-	t->root_id = 0;
-	t->have_root = false;
+	t->who.scope_len = 0;
+	t->who.have_root = false;
+	t->proxy = NULL;
+	t->scope_len = 0;
 	t->existed = t->done = false;
 	t->left = NULL;
 }
@@ -98,10 +100,10 @@ bool gather_doubtful(const struct hierarchy *h, const char *path)
 	return h->v2 || path[1] == '\0';
 }
 
-enum reason facts_open(struct op *op)
+/* Where a party stands in each hierarchy. */
+static enum reason party_place(struct op *op, struct party *p)
 {
-	struct identity *identity = &op->peer->identity;
-	enum reason reason = REASON_OK;
+	struct identity *identity = p->identity;
 	bool doubtful = false;
 	int proc_fd = identity_proc(identity);
 	ssize_t len;
@@ -114,14 +116,34 @@ enum reason facts_open(struct op *op)
 		return len == -EFBIG ? REASON_REQUESTOR_PLACE : gather_error((int)len);
 	for (unsigned i = 0; i < op->n_targets; i++) {
 		struct target *t = &op->targets[i];
+		struct standing *s = party_standing(op, p, t);
 
-		t->reason = gather_path(t->h, gather_text, (size_t)len, t->own);
-		/* A v1 path other than "/" proves that the task was not exiting when it was read.
-		 */
-		doubtful |= t->reason == REASON_OK && (t->h->v2 || t->own[1] == '\0');
+		if (t->reason != REASON_OK)
+			continue;
+		t->reason = gather_path(t->h, gather_text, (size_t)len, s->own);
+		doubtful |= t->reason == REASON_OK && gather_doubtful(t->h, s->own);
 	}
-	if (doubtful && proc_exiting(proc_fd) != 0)
-		return REASON_REQUESTOR_GONE;
+	return doubtful && proc_exiting(proc_fd) != 0 ? REASON_REQUESTOR_GONE : REASON_OK;
+}
+
+static enum reason proxy_place(struct op *op)
+{
+	for (unsigned i = 0; i < op->n_targets; i++) {
+		op->targets[i].proxy = calloc(1, sizeof(*op->targets[i].proxy));
+		if (!op->targets[i].proxy)
+			return REASON_INTERNAL;
+	}
+	return party_place(op, op->proxy);
+}
+
+enum reason facts_open(struct op *op)
+{
+	enum reason reason = party_place(op, &op->who);
+
+	if (reason == REASON_OK && op->proxy)
+		reason = proxy_place(op);
+	if (reason != REASON_OK)
+		return reason;
 	for (unsigned i = 0; i < op->n_targets; i++) {
 		struct target *t = &op->targets[i];
 
@@ -132,9 +154,9 @@ enum reason facts_open(struct op *op)
 	return op->n_targets == 1 ? reason : REASON_OK;
 }
 
-enum reason facts_gather(struct op *op, struct target *t, unsigned need)
+enum reason facts_gather(struct op *op, struct party *p, struct target *t, unsigned need)
 {
-	int r = gather_subject(op, t, need);
+	int r = gather_subject(op, p, t, need);
 
 	if (r >= 0 && (need & FACT_SCOPE))
 		r = place_scope(op, t);

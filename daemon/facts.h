@@ -14,6 +14,9 @@
 /* Expands request.controller into op->targets. */
 enum reason facts_hierarchies(struct op *op);
 
+/* May the proxy speak for the requestor? Before anything else is gathered. */
+enum reason facts_speech(struct op *op);
+
 /* Reads the requestor's cgroups once for all targets and opens each target's path. Per-target
  * failures go to target.reason; a failure of all is returned. */
 enum reason facts_open(struct op *op);
@@ -23,11 +26,11 @@ enum reason facts_victim(struct op *op);
 /* Reads the victim's uids again: 0 as judged, -EPERM changed, -ESRCH gone. */
 int facts_victim_again(const struct op *op);
 
-/* Gathers the facts that a verdict asked for. */
-enum reason facts_gather(struct op *op, struct target *t, unsigned need);
+/* Gathers the facts that a verdict about one party asked for. */
+enum reason facts_gather(struct op *op, struct party *p, struct target *t, unsigned need);
 
 /* Is the requestor host root, and still who it was? False also where that cannot be told. */
 bool facts_host_root(struct op *op);
 
-/* Last, before the act: the requestor lives and is who it was at connect. */
+/* Last, before the act: the requestor, and who speaks for it, live and are who they were. */
 enum reason facts_requestor_still(const struct op *op);

@@ -18,6 +18,17 @@
 /* A verdict asks for new facts each time; there are not so many. */
 #define ROUNDS_MAX 16
 
+/* The rest is read only where `have` says so; a map without extents maps nothing. */
+static void party_init(struct party *p, struct identity *identity)
+{
+	p->identity = identity;
+	p->subject.have = 0;
+	p->subject.uid = identity->uid;
+	p->subject.gid = identity->gid;
+	p->subject.uid_map.n = p->subject.gid_map.n = 0;
+	p->victim = (struct victim){0};
+}
+
 struct op *op_new(struct manager *manager, struct peer *peer)
 {
 	struct op *op = TAKE_PTR(manager->spare_op);
@@ -35,19 +46,25 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->path.n = 0;
 	op->path.len = 0;
 	op->path.text[0] = '\0';
-	op->subject.have = 0;
-	op->subject.uid = peer->identity.uid;
-	op->subject.gid = peer->identity.gid;
-	/* The rest is read only where `have` says so; a map without extents maps nothing. */
-	op->subject.uid_map.n = op->subject.gid_map.n = 0;
-	op->victim = (struct victim){0};
+	party_init(&op->who, &peer->identity);
+	op->proxy = NULL;
+	op->scm = NULL;
 	op->victim_pid = 0;
 	op->victim_pidfd = op->pidns_fd = -EBADF;
-	op->pidns_owned = false;
 	op->n_targets = 0;
 	op->targets = NULL;
 	op->reply = (struct reply){0};
 	return op;
+}
+
+int op_speak(struct op *op, struct identity *requestor)
+{
+	op->proxy = malloc(sizeof(*op->proxy));
+	if (!op->proxy)
+		return -ENOMEM;
+	party_init(op->proxy, op->who.identity);
+	party_init(&op->who, requestor);
+	return 0;
 }
 
 static void target_done(struct target *t)
@@ -55,6 +72,7 @@ static void target_done(struct target *t)
 	close_fd(&t->dir_fd);
 	close_fd(&t->parent_fd);
 	close_fd(&t->file_fd);
+	free(t->proxy);
 	free(t->throttle);
 	for (char **left = t->left; left && *left; left++)
 		free(*left);
@@ -70,8 +88,8 @@ struct op *op_free(struct op *op)
 	if (op->targets != &op->first)
 		free(op->targets);
 	close_fd(&op->victim_pidfd);
-	if (op->pidns_owned)
-		close_fd(&op->pidns_fd);
+	close_fd(&op->pidns_fd);
+	free(op->proxy);
 	reply_done(&op->reply);
 	sd_bus_message_unref(op->message);
 	if (m->spare_op)
@@ -148,6 +166,7 @@ static enum reason question_build(struct op *op)
 	q->max_depth = op->manager->options->max_depth;
 	q->uid = (uint32_t)request->uid;
 	q->gid = (uint32_t)request->gid;
+	q->host_ids = op->scm;
 	if (reason == REASON_OK && request->key)
 		reason = question_key(op, request->key);
 	if (reason == REASON_OK && request->file && request->file[0]) {
@@ -166,18 +185,30 @@ static enum reason question_build(struct op *op)
  * Gather and decide.
  */
 
-static enum reason judge(struct op *op, struct target *t, const struct act *act)
+static enum reason judge_party(struct op *op, struct party *p, struct target *t)
 {
-	enum reason reason = act->prepare ? act->prepare(op, t) : REASON_OK;
+	enum reason reason = REASON_OK;
 
+	t->facts.subject = &p->subject;
+	t->facts.victim = &p->victim;
 	for (unsigned round = 0; reason == REASON_OK && round < ROUNDS_MAX; round++) {
 		struct verdict v = decide(&op->question, &t->facts);
 
 		if (v.need == 0)
 			return v.reason;
-		reason = facts_gather(op, t, v.need);
+		reason = facts_gather(op, p, t, v.need);
 	}
 	return reason == REASON_OK ? REASON_INTERNAL : reason;
+}
+
+/* Through a proxy a call has the lesser of both rights. */
+static enum reason judge(struct op *op, struct target *t, const struct act *act)
+{
+	enum reason reason = act->prepare ? act->prepare(op, t) : REASON_OK;
+
+	if (reason == REASON_OK)
+		reason = judge_party(op, &op->who, t);
+	return reason == REASON_OK && op->proxy ? judge_party(op, op->proxy, t) : reason;
 }
 
 /* What was refused, or cannot be known of, in one of several hierarchies is passed over there. */
@@ -217,34 +248,42 @@ static enum reason judge_all(struct op *op, const struct act *act)
 	return granted > 0 ? REASON_OK : denied == REASON_OK ? REASON_INTERNAL : denied;
 }
 
+/* The requestor's, of the act's own: what is the connection's may go meanwhile. */
+static enum reason pidns_for_act(struct op *op)
+{
+	int fd = gather_pidns(op, &op->who);
+
+	if (fd < 0)
+		return gather_error(fd);
+	if (fd == op->manager->pidns_fd)
+		return REASON_OK;
+	op->pidns_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return op->pidns_fd < 0 ? REASON_INTERNAL : REASON_OK;
+}
+
 /* An act that goes on judging below its target needs all facts about the requestor at once, and
  * what runs on a worker cannot gather. */
 static enum reason facts_for_act(struct op *op)
 {
 	const struct method *method = op->request.method;
 	enum action action = method->action;
+	const unsigned all = FACT_CAPS | FACT_GROUPS | FACT_MAPS | FACT_NS;
 	enum reason reason = REASON_OK;
-	int r = 0;
 
-	for (unsigned i = 0; reason == REASON_OK && i < op->n_targets; i++)
-		if (act_walks(op, &op->targets[i]))
-			reason = facts_gather(
-				op, &op->targets[i], FACT_CAPS | FACT_GROUPS | FACT_MAPS | FACT_NS);
-	if (reason == REASON_OK && (method->flags & METHOD_KEYS))
-		reason = facts_gather(op, &op->targets[0], FACT_MAPS);
-	if (reason != REASON_OK)
-		return reason;
-	if (action == ACTION_TASKS || (action == ACTION_READ && op->question.key &&
-					      op->question.key->class == KEY_PIDS)) {
-		r = gather_pidns(op);
-		if (r < 0)
-			return gather_error(r);
-		op->pidns_owned = op->pidns_fd != op->manager->pidns_fd;
-		op->pidns_fd = op->pidns_owned ? fcntl(op->pidns_fd, F_DUPFD_CLOEXEC, 3) : -EBADF;
-		if (op->pidns_owned && op->pidns_fd < 0)
-			return REASON_INTERNAL;
+	for (unsigned i = 0; reason == REASON_OK && i < op->n_targets; i++) {
+		if (!act_walks(op, &op->targets[i]))
+			continue;
+		reason = facts_gather(op, &op->who, &op->targets[i], all);
+		if (reason == REASON_OK && op->proxy)
+			reason = facts_gather(op, op->proxy, &op->targets[i], all);
 	}
-	return REASON_OK;
+	if (reason == REASON_OK && (method->flags & METHOD_KEYS))
+		reason = facts_gather(op, &op->who, &op->targets[0], FACT_MAPS);
+	if (reason == REASON_OK &&
+		(action == ACTION_TASKS || (action == ACTION_READ && op->question.key &&
+						   op->question.key->class == KEY_PIDS)))
+		reason = pidns_for_act(op);
+	return reason;
 }
 
 /*
@@ -361,6 +400,9 @@ static int act_submit(struct op *op)
 	r = workers_submit(op->manager->workers, &op->job);
 	if (r < 0)
 		return r;
+	/* What goes to a socket of its own holds up nothing. */
+	if (op->scm)
+		return 0;
 	op->peer->op = op;
 	transport_hold(op->peer->transport);
 	return 0;
@@ -377,8 +419,8 @@ static enum reason op_prepare(struct op *op, const struct act *act)
 
 	if (action == ACTION_NONE)
 		return REASON_OK;
-	if (op->request.method->flags & METHOD_SCM)
-		return REASON_CONTROLLER_OFF;
+	if (reason == REASON_OK && op->proxy)
+		reason = facts_speech(op);
 	if (reason == REASON_OK)
 		reason = facts_hierarchies(op);
 	if (reason == REASON_OK)

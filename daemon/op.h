@@ -18,8 +18,27 @@
 #include "identity.h"
 #include "workers.h"
 
+struct exchange;
 struct manager;
 struct peer;
+
+/* Somebody who is judged: the requestor; and in an Scm call the proxy that speaks for it. */
+struct party {
+	struct identity *identity; /* borrowed */
+	struct subject subject;
+	struct victim victim; /* whom the call is about; the ids are the same for all parties */
+};
+
+/* Where a party stands in one hierarchy. */
+struct standing {
+	/* Its cgroup as the daemon's namespace shows it. The base is that without a leaf
+	 * (init.scope, .cgm_leaf) that only stands for its parent. */
+	char own[PATH_TEXT_MAX + 1];
+	size_t base_len;
+	size_t scope_len; /* own[:scope_len] is the scope's root; 0: not looked for yet */
+	uint64_t root_id; /* FACT_ROOT: the root of its cgroup namespace here, or 0 */
+	bool have_root;
+};
 
 /* One hierarchy of a call. */
 struct target {
@@ -27,13 +46,12 @@ struct target {
 	enum reason reason; /* why it is left out, or OK */
 	int err;	    /* the errno behind REASON_KERNEL, positive; 0: none */
 
-	/* Paths as the daemon's namespace shows them. `base` is the requestor's cgroup without a
-	 * leaf (init.scope, .cgm_leaf) that only stands for its parent. */
-	char own[PATH_TEXT_MAX + 1];
-	size_t base_len;
-	size_t scope_len; /* FACT_SCOPE: own[:scope_len] is the scope's root */
+	struct standing who;	/* the requestor's */
+	struct standing *proxy; /* heap; NULL: nobody speaks for it. The root of the proxy's scope
+				   is who.own[:proxy->scope_len] as well. */
+	size_t scope_len; /* FACT_SCOPE: who.own[:scope_len] is the root of what is in all scopes */
 	const char *rest; /* the path below `start_len`, into op->path.text */
-	size_t start_len; /* the walk began at own[:start_len] */
+	size_t start_len; /* the walk began at who.own[:start_len] */
 	char victim_path[PATH_TEXT_MAX + 1];
 
 	int dir_fd;	     /* the deepest cgroup of the path that exists */
@@ -49,8 +67,6 @@ struct target {
 	char *throttle; /* KEY_THROTTLE: the ancestors' lines */
 
 	/* results */
-	uint64_t root_id; /* FACT_ROOT: the root of the requestor's cgroup namespace here, or 0 */
-	bool have_root;
 	bool done; /* the act ran and did not fail */
 	bool existed;
 	char **left; /* PRUNE: paths that were busy, NULL-terminated */
@@ -64,25 +80,27 @@ struct op {
 	struct request request;
 	struct question question;
 	struct path path;
-	struct subject subject;
-	struct victim victim;
-	pid_t victim_pid; /* as the daemon sees it */
+	struct party who;
+	struct party *proxy; /* heap; NULL: nobody speaks for the requestor */
+	pid_t victim_pid;    /* as the daemon sees it */
 	int victim_pidfd;
-	/* The requestor's pid namespace; -EBADF in lists: the daemon's own. Owned if pidns_owned.
-	 */
-	int pidns_fd;
-	bool pidns_owned;
+	int pidns_fd; /* lists: the requestor's pid namespace; -EBADF: the daemon's own */
 
 	unsigned n_targets;
 	struct target *targets; /* &first, or a heap array */
 	struct target first;
 
 	struct reply reply;
-	struct job job; /* in a worker's queue */
+	struct job job;	      /* in a worker's queue */
+	struct exchange *scm; /* where the answer goes instead of a D-Bus reply; see scm.h */
 };
 
 struct op *op_new(struct manager *manager, struct peer *peer);
 struct op *op_free(struct op *op);
+
+/* Before op_run(): the peer speaks for another process, which becomes the requestor. `requestor`
+ * stays the caller's and must live as long as nothing has been answered. */
+int op_speak(struct op *op, struct identity *requestor);
 
 /* Takes the op through all five steps. The answer goes out before this returns, or later if the act
  * is on a worker; either way peer_answer() gets the op. */

@@ -50,51 +50,58 @@ static bool chain_whole(const struct chain *c)
 	return c->n == c->depth + 1;
 }
 
-/* The length in t->own of the path of chain_top()[index]. */
-static size_t chain_len(const struct target *t, const struct chain *c, unsigned index)
+/* The length in s->own of the path of chain_top()[index]. */
+static size_t chain_len(const struct standing *s, const struct chain *c, unsigned index)
 {
-	return prefix_len(t->own, c->depth + 1 - c->n + index);
+	return prefix_len(s->own, c->depth + 1 - c->n + index);
 }
 
-static int chain_extend(const struct target *t, struct chain *c)
+static int chain_extend(const struct hierarchy *h, const struct standing *s, struct chain *c)
 {
 	struct node *next = &scope_chain[CHAIN_MAX - 1 - c->n];
 
 	if (chain_whole(c))
 		return -EXDEV;
 	c->n++;
-	return cgroup_stat_path(t->h->root_fd, t->h->dev, t->own, chain_len(t, c, 0), next);
+	return cgroup_stat_path(h->root_fd, h->dev, s->own, chain_len(s, c, 0), next);
 }
 
-static int scope_of_chain(struct op *op, struct target *t, size_t *ret_len)
+static int scope_of_chain(struct op *op, struct party *p, struct target *t, size_t *ret_len)
 {
-	struct chain chain = {.depth = path_depth(t->own)};
-	int index, r = chain_extend(t, &chain);
+	struct standing *s = party_standing(op, p, t);
+	struct chain chain = {.depth = path_depth(s->own)};
+	int index, r = chain_extend(t->h, s, &chain);
 
 	while (r >= 0) {
 		unsigned need = 0;
 
-		index = scope_decide(&op->subject, chain_top(&chain), chain.n, chain_whole(&chain),
-			t->have_root ? FACT_ROOT : 0, t->root_id, &need);
+		index = scope_decide(&p->subject, chain_top(&chain), chain.n, chain_whole(&chain),
+			s->have_root ? FACT_ROOT : 0, s->root_id, &need);
 		if (index >= 0) {
-			*ret_len = chain_len(t, &chain, (unsigned)index);
+			*ret_len = chain_len(s, &chain, (unsigned)index);
 			return 0;
 		}
-		r = need & FACT_CHAIN ? chain_extend(t, &chain) : gather_subject(op, t, need);
+		r = need & FACT_CHAIN ? chain_extend(t->h, s, &chain)
+				      : gather_subject(op, p, t, need);
 	}
 	return r;
 }
 
-static int scope_find(struct op *op, struct target *t, size_t *ret_len)
+/* Once for a party and hierarchy. */
+static int scope_find(struct op *op, struct party *p, struct target *t)
 {
+	struct standing *s = party_standing(op, p, t);
 	bool host_root;
-	int r = gather_host_root(op, t, &host_root);
+	int r;
 
+	if (s->scope_len > 0)
+		return 0;
+	r = gather_host_root(op, p, t, &host_root);
 	if (r < 0)
 		return r;
 	if (!host_root)
-		return scope_of_chain(op, t, ret_len);
-	*ret_len = 1; /* nothing of the chain matters */
+		return scope_of_chain(op, p, t, &s->scope_len);
+	s->scope_len = 1; /* nothing of the chain matters */
 	return 0;
 }
 
@@ -113,7 +120,7 @@ bool target_path(const struct target *t, char *buf)
 
 	if (len + 1 + rest > PATH_TEXT_MAX)
 		return false;
-	memcpy(buf, t->own, len);
+	memcpy(buf, t->who.own, len);
 	buf[len] = '/';
 	memcpy(buf + len + 1, t->rest, rest + 1);
 	if (rest == 0 && len > 0)
@@ -121,21 +128,39 @@ bool target_path(const struct target *t, char *buf)
 	return true;
 }
 
+static size_t longer(size_t a, size_t b)
+{
+	return a > b ? a : b;
+}
+
+/* The root of what lies in the scopes of all parties: each scope's root is an ancestor of the
+ * requestor's cgroup, so it is the deepest. "The proxy's scope" of the methods that take a path
+ * from there is its own cgroup. */
+static int scope_of_all(struct op *op, struct target *t)
+{
+	int r = scope_find(op, &op->who, t);
+
+	t->scope_len = t->who.scope_len;
+	if (t->proxy)
+		t->scope_len = longer(t->scope_len, t->proxy->scope_len);
+	if (t->proxy && op->request.method->base == BASE_SCOPE)
+		t->scope_len = longer(t->scope_len, t->proxy->base_len);
+	return r;
+}
+
 int place_scope(struct op *op, struct target *t)
 {
 	char path[PATH_TEXT_MAX + 1];
-	int r = 0;
+	int r = scope_of_all(op, t);
 
-	if (t->scope_len == 0)
-		r = scope_find(op, t, &t->scope_len);
 	if (r < 0)
 		return r;
 	if (!target_path(t, path))
 		return -ENAMETOOLONG;
-	t->place.in_scope = within_prefix(path, t->own, t->scope_len);
+	t->place.in_scope = within_prefix(path, t->who.own, t->scope_len);
 	t->place.is_scope_root = t->place.in_scope && strlen(path) == t->scope_len;
 	if (op->victim_pid > 0)
-		t->facts.victim_in_scope = within_prefix(t->victim_path, t->own, t->scope_len);
+		t->facts.victim_in_scope = within_prefix(t->victim_path, t->who.own, t->scope_len);
 	t->place.have |= FACT_SCOPE;
 	return 0;
 }
@@ -143,16 +168,18 @@ int place_scope(struct op *op, struct target *t)
 /* An init that moved itself into a leaf still manages its container: a last component of that kind
  * is dropped where it is marked as a leaf or lies right below the root of the cgroup namespace, and
  * the requestor has privilege over the parent. */
-static int base_fold(struct op *op, struct target *t)
+static int base_fold(struct op *op, struct party *p, struct target *t)
 {
-	const char *name = strrchr(t->own, '/');
+	struct standing *s = party_standing(op, p, t);
+	const char *name = strrchr(s->own, '/');
 	_cleanup_close_ int fd = -EBADF;
 	struct node parent;
 	int r;
 
+	s->base_len = strlen(s->own);
 	if (strcmp(name, "/init.scope") != 0 && strcmp(name, "/.cgm_leaf") != 0)
 		return 0;
-	fd = cgroup_open_path(t->h->root_fd, t->own, strlen(t->own));
+	fd = cgroup_open_path(t->h->root_fd, s->own, strlen(s->own));
 	if (fd < 0)
 		return fd;
 	r = cgroup_stat_parent(fd, t->h->dev, &parent);
@@ -163,93 +190,121 @@ static int base_fold(struct op *op, struct target *t)
 	if (r < 0)
 		return r;
 	if (r == 0) {
-		r = t->have_root ? 0 : gather_ns(op, t);
-		if (r < 0 || t->root_id != parent.id)
+		r = s->have_root ? 0 : gather_ns(op, p, t);
+		if (r < 0 || s->root_id != parent.id)
 			return r;
 	}
 	for (;;) {
 		unsigned need = 0;
-		enum tri over = subject_over_cgroup(&op->subject, &parent, &need);
+		enum tri over = subject_over_cgroup(&p->subject, &parent, &need);
 
 		if (over == YES)
-			t->base_len = name == t->own ? 1 : (size_t)(name - t->own);
+			s->base_len = name == s->own ? 1 : (size_t)(name - s->own);
 		if (over != UNKNOWN)
 			return 0;
-		r = gather_subject(op, t, need);
+		r = gather_subject(op, p, t, need);
 		if (r < 0)
 			return r;
 	}
 }
 
-/* CURRENT with a leading '/': from the top that the requestor's cgroup namespace shows, and the
- * result must be its base or lie below it. */
-static int rest_from_top(struct op *op, struct target *t)
+/* The length in own of the top that the requestor's cgroup namespace shows. */
+static int top_find(struct op *op, struct target *t, size_t *ret_len)
 {
-	size_t top = 1;
-	char below[PATH_TEXT_MAX + 1];
-	const char *rest;
-	size_t len;
-	int r = 0;
+	struct standing *s = &t->who;
+	struct chain chain = {.depth = path_depth(s->own)};
+	int r = s->have_root ? 0 : gather_ns(op, &op->who, t);
 
-	if (!t->have_root)
-		r = gather_ns(op, t);
 	if (r < 0)
 		return r;
-	if (!op->subject.own_cgroupns) {
-		struct chain chain = {.depth = path_depth(t->own)};
-
-		do
-			r = chain_extend(t, &chain);
-		while (r >= 0 && chain_top(&chain)->id != t->root_id);
-		if (r < 0)
-			return r;
-		top = chain_len(t, &chain, 0);
+	if (op->who.subject.own_cgroupns) {
+		*ret_len = 1;
+		return 0;
 	}
+	do
+		r = chain_extend(t->h, s, &chain);
+	while (r >= 0 && chain_top(&chain)->id != s->root_id);
+	if (r >= 0)
+		*ret_len = chain_len(s, &chain, 0);
+	return r;
+}
+
+/*
+ * CURRENT with a leading '/': from the top that the requestor's cgroup namespace shows, and the
+ * result must be the base, or lie below it, of the requestor or of who speaks for it. -EXDEV.
+ */
+static int rest_from_top(struct op *op, struct target *t)
+{
+	const char *own = t->who.own, *rest;
+	char below[PATH_TEXT_MAX + 1], wanted[PATH_TEXT_MAX + 2];
+	size_t top, len, base = t->proxy ? t->proxy->base_len : t->who.base_len;
+	int r = top_find(op, t, &top);
+
+	if (r < 0)
+		return r;
+	if (t->proxy && !within_prefix(own, t->proxy->own, base))
+		return -EXDEV;
+	if (base < top && !t->proxy)
+		return -EXDEV;
+	base = longer(base, top);
 	/* "/" + what the text says, against "/" + what lies between the top and the base. */
-	len = t->base_len > top ? t->base_len - top - (top == 1 ? 0 : 1) : 0;
-	if (t->base_len < top)
-		return -EXDEV;
+	len = base > top ? base - top - (top == 1 ? 0 : 1) : 0;
 	below[0] = '/';
-	memcpy(below + 1, t->own + t->base_len - len, len);
+	memcpy(below + 1, own + base - len, len);
 	below[len + 1] = '\0';
-	if (op->path.len + 1 > PATH_TEXT_MAX)
+	wanted[0] = '/';
+	memcpy(wanted + 1, op->path.text, op->path.len + 1);
+	if (!path_is_within(wanted, below, &rest))
 		return -EXDEV;
-	{
-		char wanted[PATH_TEXT_MAX + 1];
-
-		wanted[0] = '/';
-		memcpy(wanted + 1, op->path.text, op->path.len + 1);
-		if (!path_is_within(wanted, below, &rest))
-			return -EXDEV;
-		t->rest = op->path.text + (op->path.len - strlen(rest));
-	}
+	t->start_len = base;
+	t->rest = op->path.text + (op->path.len - strlen(rest));
 	return 0;
+}
+
+/* Where a path from the scope starts, of the methods that take one. -EXDEV. */
+static int start_at_scope(struct op *op, struct target *t)
+{
+	int r;
+
+	if (t->proxy) {
+		if (!within_prefix(t->who.own, t->proxy->own, t->proxy->base_len))
+			return -EXDEV;
+		t->start_len = t->proxy->base_len;
+		return 0;
+	}
+	r = scope_find(op, &op->who, t);
+	t->start_len = t->who.scope_len;
+	return r;
+}
+
+/* The requestor must be in the scope of who speaks for it. -EXDEV. */
+static int proxy_stand(struct op *op, struct target *t)
+{
+	int r = base_fold(op, op->proxy, t);
+
+	if (r >= 0)
+		r = scope_find(op, op->proxy, t);
+	if (r >= 0 && !within_prefix(t->who.own, t->proxy->own, t->proxy->scope_len))
+		return -EXDEV;
+	return r;
 }
 
 static enum reason start_find(struct op *op, struct target *t)
 {
-	int r = 0;
+	int r = base_fold(op, &op->who, t);
 
-	t->base_len = strlen(t->own);
-	t->scope_len = 0;
-	t->start_len = t->base_len;
-	t->rest = op->path.text;
-	r = base_fold(op, t);
 	if (r < 0)
 		return r == -ENOENT ? REASON_REQUESTOR_REMOVED : gather_error(r);
-	t->start_len = t->base_len;
-	switch (op->request.method->base) {
-	case BASE_CURRENT:
-		if (op->path.absolute)
-			r = rest_from_top(op, t);
-		break;
-	case BASE_SCOPE:
-		r = scope_find(op, t, &t->scope_len);
-		t->start_len = t->scope_len;
-		break;
-	default:
-		break;
-	}
+	if (op->proxy)
+		r = proxy_stand(op, t);
+	if (r < 0)
+		return r == -EXDEV ? REASON_SPEAK_MISSING : gather_error(r);
+	t->start_len = t->who.base_len;
+	t->rest = op->path.text;
+	if (op->request.method->base == BASE_CURRENT && op->path.absolute)
+		r = rest_from_top(op, t);
+	else if (op->request.method->base == BASE_SCOPE)
+		r = start_at_scope(op, t);
 	if (r == -EXDEV)
 		return REASON_CGROUP_OUTSIDE;
 	return r < 0 ? gather_error(r) : REASON_OK;
@@ -263,7 +318,7 @@ static int walk(struct target *t)
 	char name[PATH_NAME_MAX + 1];
 	int r;
 
-	t->dir_fd = cgroup_open_path(t->h->root_fd, t->own, t->start_len);
+	t->dir_fd = cgroup_open_path(t->h->root_fd, t->who.own, t->start_len);
 	if (t->dir_fd < 0)
 		return t->dir_fd;
 	r = cgroup_stat(t->dir_fd, &t->way[0]);
@@ -297,12 +352,11 @@ enum reason place_open(struct op *op, struct target *t)
 	struct place *place = &t->place;
 	int r;
 
-	t->facts.subject = &op->subject;
 	t->facts.place = place;
-	t->facts.victim = &op->victim;
 	place->way = t->way;
-	/* The walk begins at the requestor's own cgroup or at the scope's root. */
-	place->base_in_scope = true;
+	/* The walk begins at the requestor's own cgroup or at its scope's root. Where several
+	 * scopes count, that tells nothing. */
+	place->base_in_scope = !t->proxy;
 	place->base_is_top = t->start_len == 1;
 	if (reason != REASON_OK)
 		return reason;
@@ -318,7 +372,7 @@ enum reason place_open(struct op *op, struct target *t)
 		t->err = -r;
 		return REASON_KERNEL;
 	}
-	place->depth = prefix_depth(t->own, t->start_len) + place->n - 1 + place->missing;
+	place->depth = prefix_depth(t->who.own, t->start_len) + place->n - 1 + place->missing;
 	if (place->n >= 2 && place->missing == 0) {
 		place->parent = t->way[place->n - 2];
 		place->has_parent = true;
@@ -333,7 +387,7 @@ int place_victim(struct target *t)
 
 	if (!target_path(t, path))
 		return -ENAMETOOLONG;
-	t->facts.victim_below = within_prefix(t->victim_path, t->own, t->base_len);
+	t->facts.victim_below = within_prefix(t->victim_path, t->who.own, t->who.base_len);
 	t->facts.target_below_victim = path_is_within(path, t->victim_path, NULL);
 	t->facts.names_may_change = !t->h->v2;
 	return 0;
@@ -345,7 +399,7 @@ static struct node levels[CHAIN_MAX];
 static int levels_read(struct target *t, const char *path, size_t len)
 {
 	unsigned depth = prefix_depth(path, len);
-	unsigned from = prefix_depth(t->own, t->scope_len), n = 0;
+	unsigned from = prefix_depth(t->who.own, t->scope_len), n = 0;
 	int r = 0;
 
 	for (unsigned i = from; r >= 0 && i <= depth; i++)
@@ -371,7 +425,7 @@ int place_ancestor(struct target *t)
 	if (r < 0)
 		return r;
 	path[len] = '\0';
-	t->facts.ancestor_in_scope = within_prefix(path, t->own, t->scope_len);
+	t->facts.ancestor_in_scope = within_prefix(path, t->who.own, t->scope_len);
 	t->facts.have |= FACT_ANCESTOR;
 	return 0;
 }

@@ -28,14 +28,14 @@ enum reason gather_error(int r)
 
 /* See facts.h for the order: always before the rest. By number: the pidfd is polled before the act.
  */
-static int caps_gather(struct op *op)
+static int caps_gather(struct party *p)
 {
 	struct __user_cap_header_struct head = {
 		.version = _LINUX_CAPABILITY_VERSION_3,
-		.pid = op->peer->identity.pid,
+		.pid = p->identity->pid,
 	};
 	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
-	struct subject *s = &op->subject;
+	struct subject *s = &p->subject;
 
 	if (s->have & FACT_CAPS)
 		return 0;
@@ -46,15 +46,15 @@ static int caps_gather(struct op *op)
 	return 0;
 }
 
-static int groups_gather(struct op *op)
+static int groups_gather(struct party *p)
 {
 	static struct proc_status status;
-	struct subject *s = &op->subject;
+	struct subject *s = &p->subject;
 	int proc_fd, r;
 
 	if (s->have & FACT_GROUPS)
 		return 0;
-	proc_fd = identity_proc(&op->peer->identity);
+	proc_fd = identity_proc(p->identity);
 	r = proc_fd < 0 ? proc_fd : proc_status_read(proc_fd, &status);
 	if (r < 0)
 		return r;
@@ -65,14 +65,14 @@ static int groups_gather(struct op *op)
 	return 0;
 }
 
-static int maps_gather(struct op *op)
+static int maps_gather(struct party *p)
 {
-	int proc_fd = identity_proc(&op->peer->identity), r;
-	struct subject *s = &op->subject;
+	int proc_fd = identity_proc(p->identity), r;
+	struct subject *s = &p->subject;
 
 	if (proc_fd < 0)
 		return proc_fd;
-	r = caps_gather(op);
+	r = caps_gather(p);
 	if (r >= 0)
 		r = proc_idmap_read(proc_fd, "uid_map", &s->uid_map);
 	if (r >= 0)
@@ -82,64 +82,71 @@ static int maps_gather(struct op *op)
 	return r;
 }
 
-int gather_ns(struct op *op, struct target *t)
+struct standing *party_standing(const struct op *op, const struct party *p, struct target *t)
+{
+	return p == &op->who ? &t->who : t->proxy;
+}
+
+int gather_ns(struct op *op, struct party *p, struct target *t)
 {
 	struct requestor_ns ns;
 	int r = 0;
 
 	/* Where one of the two facts counts together with capabilities: host root, and a victim. */
-	if (op->subject.uid == 0 || op->victim_pid > 0)
-		r = caps_gather(op);
+	if (p->subject.uid == 0 || op->victim_pid > 0)
+		r = caps_gather(p);
 	if (r >= 0)
-		r = inspect_requestor(op->manager->inspector, op->peer->identity.pid,
-			t ? t->h : NULL, op->victim_pid, &ns);
+		r = inspect_requestor(op->manager->inspector, p->identity->pid, t ? t->h : NULL,
+			op->victim_pid, &ns);
 	if (r == -EPIPE)
 		manager_fail(op->manager, r, "the inspector has ended");
 	if (r < 0)
 		return r;
 	if (op->victim_pid > 0) {
-		op->victim.below_userns = ns.victim_below;
-		op->victim.have |= FACT_VICTIM_NS;
+		p->victim.below_userns = ns.victim_below;
+		p->victim.have |= FACT_VICTIM_NS;
 	}
-	op->subject.own_userns = ns.own_userns;
-	op->subject.own_pidns = ns.own_pidns;
-	op->subject.own_cgroupns = ns.own_cgroupns;
-	op->subject.have |= FACT_NS;
+	p->subject.own_userns = ns.own_userns;
+	p->subject.own_pidns = ns.own_pidns;
+	p->subject.own_cgroupns = ns.own_cgroupns;
+	p->subject.have |= FACT_NS;
 	if (t) {
-		t->root_id = ns.root_id;
-		t->have_root = true;
+		struct standing *s = party_standing(op, p, t);
+
+		s->root_id = ns.root_id;
+		s->have_root = true;
 	}
 	return 0;
 }
 
-int gather_subject(struct op *op, struct target *t, unsigned need)
+int gather_subject(struct op *op, struct party *p, struct target *t, unsigned need)
 {
 	int r = 0;
 
 	if (need & FACT_CAPS)
-		r = caps_gather(op);
+		r = caps_gather(p);
 	if (r >= 0 && (need & FACT_GROUPS))
-		r = groups_gather(op);
+		r = groups_gather(p);
 	if (r >= 0 && (need & FACT_MAPS))
-		r = maps_gather(op);
+		r = maps_gather(p);
 	if (r >= 0 && ((need & (FACT_ROOT | FACT_VICTIM_NS)) ||
-			      ((need & FACT_NS) && !(op->subject.have & FACT_NS))))
-		r = gather_ns(op, t);
+			      ((need & FACT_NS) && !(p->subject.have & FACT_NS))))
+		r = gather_ns(op, p, t);
 	return r;
 }
 
-int gather_host_root(struct op *op, struct target *t, bool *ret)
+int gather_host_root(struct op *op, struct party *p, struct target *t, bool *ret)
 {
 	for (;;) {
 		unsigned need = 0;
-		enum tri is = subject_is_host_root(&op->subject, &need);
+		enum tri is = subject_is_host_root(&p->subject, &need);
 		int r;
 
 		if (is != UNKNOWN) {
 			*ret = is == YES;
 			return 0;
 		}
-		r = gather_subject(op, t, need);
+		r = gather_subject(op, p, t, need);
 		if (r < 0)
 			return r;
 	}
@@ -149,12 +156,13 @@ bool facts_host_root(struct op *op)
 {
 	bool is = false;
 
-	return gather_host_root(op, NULL, &is) >= 0 && is && facts_requestor_still(op) == REASON_OK;
+	return gather_host_root(op, &op->who, NULL, &is) >= 0 && is &&
+	       facts_requestor_still(op) == REASON_OK;
 }
 
-enum reason facts_requestor_still(const struct op *op)
+static enum reason party_still(const struct party *p)
 {
-	switch (identity_check(&op->peer->identity)) {
+	switch (identity_check(p->identity)) {
 	case 0:
 		return REASON_OK;
 	case -EPERM:
@@ -162,4 +170,11 @@ enum reason facts_requestor_still(const struct op *op)
 	default:
 		return REASON_REQUESTOR_GONE;
 	}
+}
+
+enum reason facts_requestor_still(const struct op *op)
+{
+	enum reason reason = party_still(&op->who);
+
+	return reason == REASON_OK && op->proxy ? party_still(op->proxy) : reason;
 }

@@ -15,47 +15,62 @@
 #include "peer.h"
 #include "proc.h"
 
+#ifndef NS_GET_PID_IN_PIDNS
+#	define NS_GET_PID_IN_PIDNS _IOR(0xb7, 0x8, int) /* linux/nsfs.h, 6.11 */
+#endif
 #ifndef NS_GET_TGID_FROM_PIDNS
 #	define NS_GET_TGID_FROM_PIDNS _IOR(0xb7, 0x7, int) /* linux/nsfs.h, 6.11 */
 #endif
 
 /* A process never changes its own pid namespace, so this is asked once a connection. */
-int gather_pidns(struct op *op)
+int gather_pidns(struct op *op, struct party *p)
 {
-	struct peer *peer = op->peer;
+	struct identity *identity = p->identity;
 	int r;
 
-	if (!peer->identity.pidns_known) {
-		r = gather_ns(op, NULL);
+	if (!identity->pidns_known) {
+		r = gather_ns(op, p, NULL);
 		if (r < 0)
 			return r;
-		if (!op->subject.own_pidns) {
-			r = inspect_pidns(op->manager->inspector, peer->identity.pid);
+		if (!p->subject.own_pidns) {
+			r = inspect_pidns(op->manager->inspector, identity->pid);
 			if (r < 0)
 				return r;
-			if (!identity_alive(&peer->identity)) {
+			if (!identity_alive(identity)) {
 				close(r);
 				return -ESRCH;
 			}
-			peer->identity.pidns_fd = r;
+			identity->pidns_fd = r;
 		}
-		peer->identity.pidns_known = true;
+		identity->pidns_known = true;
 	}
-	op->pidns_fd =
-		peer->identity.pidns_fd >= 0 ? peer->identity.pidns_fd : op->manager->pidns_fd;
-	return 0;
+	return identity->pidns_fd >= 0 ? identity->pidns_fd : op->manager->pidns_fd;
 }
 
-static int pid_translate(const struct op *op)
+/* `pidns_fd` is that of the numbers that the call uses: the requestor's, or where credentials
+ * carried the victim's, which the kernel translated, the daemon's own. */
+static int pid_translate(const struct op *op, int pidns_fd)
 {
-	int pid = ioctl(op->pidns_fd, NS_GET_TGID_FROM_PIDNS, op->request.pid);
+	int pid = ioctl(pidns_fd, NS_GET_TGID_FROM_PIDNS, op->request.pid);
 
 	if (pid > 0)
 		return pid;
 	if (errno == ESRCH)
 		return -ESRCH;
 	/* An older kernel: what is the daemon's own number needs no translation. */
-	return op->pidns_fd == op->manager->pidns_fd ? op->request.pid : -EOPNOTSUPP;
+	return pidns_fd == op->manager->pidns_fd ? op->request.pid : -EOPNOTSUPP;
+}
+
+/* 1: the party's pid namespace shows the process that the host has as `pid`. */
+static int pid_visible(struct op *op, struct party *p, pid_t pid)
+{
+	int fd = gather_pidns(op, p);
+
+	if (fd < 0 || fd == op->manager->pidns_fd)
+		return fd < 0 ? fd : 1;
+	if (ioctl(fd, NS_GET_PID_IN_PIDNS, pid) > 0)
+		return 1;
+	return errno == ENOTTY ? -EOPNOTSUPP : 0;
 }
 
 static bool pidfd_alive(int pidfd)
@@ -67,16 +82,16 @@ static bool pidfd_alive(int pidfd)
 
 /* Translate, hold, translate again: the same answer means that the pidfd is of that very process.
  */
-static int victim_hold(struct op *op)
+static int victim_hold(struct op *op, int pidns_fd)
 {
-	int pid = pid_translate(op);
+	int pid = pid_translate(op, pidns_fd);
 
 	if (pid < 0)
 		return pid;
 	op->victim_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (op->victim_pidfd < 0)
 		return -ESRCH;
-	if (pid_translate(op) != pid)
+	if (pid_translate(op, pidns_fd) != pid)
 		return -ESRCH;
 	op->victim_pid = pid;
 	return 0;
@@ -139,26 +154,45 @@ int facts_victim_again(const struct op *op)
 
 	if (r < 0 || !pidfd_alive(op->victim_pidfd))
 		return -ESRCH;
-	return now.ruid == op->victim.ruid && now.euid == op->victim.euid &&
-			       now.suid == op->victim.suid
+	return now.ruid == op->who.victim.ruid && now.euid == op->who.victim.euid &&
+			       now.suid == op->who.victim.suid
 		       ? 0
 		       : -EPERM;
 }
 
-enum reason facts_victim(struct op *op)
+/* Credentials can carry a pid that a party does not see: the kernel translated it for us. */
+static int victim_visible(struct op *op)
 {
-	bool doubtful = false;
-	ssize_t len;
-	int r;
+	int r = op->scm ? pid_visible(op, &op->who, op->victim_pid) : 1;
+
+	return r > 0 && op->proxy ? pid_visible(op, op->proxy, op->victim_pid) : r;
+}
+
+static enum reason victim_find(struct op *op)
+{
+	int r, pidns_fd = op->scm ? op->manager->pidns_fd : gather_pidns(op, &op->who);
 
 	if (op->request.pid <= 0)
 		return REASON_TASK_MISSING;
-	r = gather_pidns(op);
-	if (r < 0)
-		return gather_error(r);
-	r = victim_hold(op);
+	if (pidns_fd < 0)
+		return gather_error(pidns_fd);
+	r = victim_hold(op, pidns_fd);
 	if (r < 0)
 		return r == -ESRCH ? REASON_TASK_MISSING : REASON_CONTROLLER_OFF;
+	r = victim_visible(op);
+	if (r == -EOPNOTSUPP)
+		return REASON_CONTROLLER_OFF;
+	return r < 0 ? gather_error(r) : r == 0 ? REASON_TASK_MISSING : REASON_OK;
+}
+
+enum reason facts_victim(struct op *op)
+{
+	enum reason reason = victim_find(op);
+	bool doubtful = false;
+	ssize_t len;
+
+	if (reason != REASON_OK)
+		return reason;
 	len = victim_read(op, "cgroup", gather_text, sizeof(gather_text));
 	if (len < 0)
 		return REASON_TASK_MISSING;
@@ -174,7 +208,54 @@ enum reason facts_victim(struct op *op)
 	/* Cgroup first: a dead main thread's says "/" or is stale. */
 	if ((doubtful && victim_exiting(op)) || !pidfd_alive(op->victim_pidfd))
 		return REASON_TASK_MISSING;
-	if (op->request.method->action == ACTION_MOVE && victim_ids(op, &op->victim) < 0)
+	if (op->request.method->action == ACTION_MOVE && victim_ids(op, &op->who.victim) < 0)
 		return REASON_TASK_MISSING;
+	if (op->proxy)
+		op->proxy->victim = op->who.victim;
 	return op->n_targets == 1 ? op->targets[0].reason : REASON_OK;
+}
+
+/*
+ * Who speaks for whom.
+ */
+
+/* Is the requestor's user namespace the proxy's or below it? */
+static int speech_ns(struct op *op, struct speech *s)
+{
+	struct requestor_ns ns;
+	int r = inspect_requestor(
+		op->manager->inspector, op->proxy->identity->pid, NULL, op->who.identity->pid, &ns);
+
+	if (r == -EPIPE)
+		manager_fail(op->manager, r, "the inspector has ended");
+	if (r < 0)
+		return r;
+	s->below_userns = ns.victim_below;
+	s->have |= FACT_VICTIM_NS;
+	return 0;
+}
+
+enum reason facts_speech(struct op *op)
+{
+	struct speech s = {
+		.proxy = &op->proxy->subject,
+		.uid = op->who.identity->uid,
+		.gid = op->who.identity->gid,
+	};
+	int r = pid_visible(op, op->proxy, op->who.identity->pid);
+
+	if (r == -EOPNOTSUPP)
+		return REASON_CONTROLLER_OFF;
+	s.visible = r > 0;
+	while (r >= 0) {
+		struct verdict v = decide_speech(&s);
+
+		if (v.need == 0)
+			return v.reason;
+		if (v.need & FACT_VICTIM_NS)
+			r = speech_ns(op, &s);
+		if (r >= 0)
+			r = gather_subject(op, op->proxy, NULL, v.need & ~FACT_VICTIM_NS);
+	}
+	return gather_error(r);
 }

@@ -101,17 +101,17 @@ static bool check_over_parent(const struct facts *f, struct verdict *v)
 
 /* Root in its user namespace with the capability, or host root. The maps and capabilities that the
  * first asks for are host root's too, so it is asked first. */
-static bool check_root(const struct facts *f, int cap, struct verdict *v)
+static bool check_root(const struct subject *s, int cap, enum reason no, struct verdict *v)
 {
 	unsigned need_ns = 0, need_host = 0;
-	enum tri ns = subject_is_ns_root(f->subject, cap, &need_ns);
-	enum tri host = subject_is_host_root(f->subject, &need_host);
+	enum tri ns = subject_is_ns_root(s, cap, &need_ns);
+	enum tri host = subject_is_host_root(s, &need_host);
 
 	if (ns == YES || host == YES)
 		return true;
 	if (ns == UNKNOWN || host == UNKNOWN)
 		return want(v, ns == UNKNOWN ? need_ns : need_host);
-	return refuse(v, REASON_NOT_NS_ROOT);
+	return refuse(v, no);
 }
 
 static bool judge_none(const struct question *q, const struct facts *f, struct verdict *v)
@@ -150,21 +150,25 @@ static bool judge_create(const struct question *q, const struct facts *f, struct
 	return p->missing == 0 || check_access(f, target(f), WRITE, REASON_NO_WRITE, v);
 }
 
-static bool check_id(const struct idmap *map, uint32_t id, enum reason no, struct verdict *v)
+/* -1 leaves it as it is; the host's ids are always given. */
+static bool id_valid(const struct idmap *map, uint32_t id, bool host)
 {
-	uint32_t outside;
+	uint32_t other;
 
-	return id == IDMAP_INVALID || idmap_to_outside(map, id, &outside) || refuse(v, no);
+	if (host)
+		return idmap_to_inside(map, id, &other);
+	return id == IDMAP_INVALID || idmap_to_outside(map, id, &other);
 }
 
 static bool check_ids(const struct question *q, const struct subject *s, struct verdict *v)
 {
-	if (q->uid == IDMAP_INVALID && q->gid == IDMAP_INVALID)
+	if (q->uid == IDMAP_INVALID && q->gid == IDMAP_INVALID && !q->host_ids)
 		return true;
 	if (!(s->have & FACT_MAPS))
 		return want(v, FACT_MAPS);
-	return check_id(&s->uid_map, q->uid, REASON_UID_UNMAPPED, v) &&
-	       check_id(&s->gid_map, q->gid, REASON_GID_UNMAPPED, v);
+	if (!id_valid(&s->uid_map, q->uid, q->host_ids))
+		return refuse(v, REASON_UID_UNMAPPED);
+	return id_valid(&s->gid_map, q->gid, q->host_ids) || refuse(v, REASON_GID_UNMAPPED);
 }
 
 /* Chown and Chmod of a cgroup. Who is no root learns that before anything about the cgroup. */
@@ -176,14 +180,15 @@ static bool check_hand_over(const struct facts *f, struct verdict *v)
 
 static bool judge_chown(const struct question *q, const struct facts *f, struct verdict *v)
 {
-	return check_root(f, CAP_CHOWN, v) && check_ids(q, f->subject, v) && check_hand_over(f, v);
+	return check_root(f->subject, CAP_CHOWN, REASON_NOT_NS_ROOT, v) &&
+	       check_ids(q, f->subject, v) && check_hand_over(f, v);
 }
 
 static bool judge_chmod(const struct question *q, const struct facts *f, struct verdict *v)
 {
 	if (q->has_file && (!q->key || q->key->class != KEY_STAT))
 		return refuse(v, REASON_CHMOD_FILE);
-	return check_root(f, CAP_FOWNER, v) && check_hand_over(f, v);
+	return check_root(f->subject, CAP_FOWNER, REASON_NOT_NS_ROOT, v) && check_hand_over(f, v);
 }
 
 static bool judge_locate(const struct question *q, const struct facts *f, struct verdict *v)
@@ -363,6 +368,34 @@ struct verdict decide(const struct question *q, const struct facts *f)
 	if ((unsigned)q->action >= ACTION_MAX || !is_complete(q, f))
 		return v;
 	if (check_place(q, f, &v) && judges[q->action](q, f, &v))
+		return (struct verdict){.reason = REASON_OK};
+	return v;
+}
+
+static bool judge_speech(const struct speech *s, struct verdict *v)
+{
+	uint32_t inside;
+
+	if (!s->visible)
+		return refuse(v, REASON_SPEAK_MISSING);
+	if (!check_root(s->proxy, CAP_SYS_ADMIN, REASON_SPEAK_ROOT, v))
+		return false;
+	/* Host root's maps are asked for too: all is mapped there. */
+	if (!(s->proxy->have & FACT_MAPS))
+		return want(v, FACT_MAPS);
+	if (!idmap_to_inside(&s->proxy->uid_map, s->uid, &inside) ||
+		!idmap_to_inside(&s->proxy->gid_map, s->gid, &inside))
+		return refuse(v, REASON_SPEAK_IDS);
+	if (!(s->have & FACT_VICTIM_NS))
+		return want(v, FACT_VICTIM_NS);
+	return s->below_userns || refuse(v, REASON_SPEAK_MISSING);
+}
+
+struct verdict decide_speech(const struct speech *s)
+{
+	struct verdict v = {.reason = REASON_INTERNAL};
+
+	if (judge_speech(s, &v))
 		return (struct verdict){.reason = REASON_OK};
 	return v;
 }

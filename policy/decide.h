@@ -83,7 +83,8 @@ struct question {
 	const struct key *key; /* LIMIT, READ, CHMOD with a file: its row or NULL */
 	bool has_file;	       /* CHMOD: a file is named, not the directory */
 	uint32_t uid, gid; /* CHOWN: as the requestor's namespace has them; UINT32_MAX: unchanged */
-	bool absolute;	   /* LOCATE: relative to the scope, not to the requestor's cgroup */
+	bool host_ids; /* ... or as the host has them, each mapped or refused; never unchanged */
+	bool absolute; /* LOCATE: relative to the scope, not to the requestor's cgroup */
 	unsigned max_depth; /* CREATE */
 };
 
@@ -93,6 +94,25 @@ struct verdict {
 };
 
 struct verdict decide(const struct question *q, const struct facts *f);
+
+/*
+ * May the one who connected speak for another process, which it named by SCM_CREDENTIALS over a
+ * socket that it passed? Who may is root in its user namespace with CAP_SYS_ADMIN, as the kernel
+ * wants it of whoever sends another's pid, or host root; the process lives in that user namespace
+ * or below, is visible in its pid namespace, and has ids that are mapped there. That the ids are
+ * the process' real ones was settled when it was looked at; that its cgroup lies in the scope, for
+ * each hierarchy, when that was.
+ */
+struct speech {
+	const struct subject *proxy;
+	uid_t uid; /* the other's, as the host has them */
+	gid_t gid;
+	bool visible;
+	unsigned have;	   /* FACT_VICTIM_NS */
+	bool below_userns; /* the other's user namespace is the proxy's or below */
+};
+
+struct verdict decide_speech(const struct speech *s);
 
 /*
  * The requestor's scope in one hierarchy. chain[n - 1] is the requestor's own cgroup, each before
