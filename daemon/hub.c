@@ -6,6 +6,9 @@
 
 #include "hub.h"
 
+/* How many links are gone on with before the loop looks for events again. */
+#define BATCH_MAX 8
+
 static struct hub *the_hub;
 
 void link_init(struct link *l)
@@ -35,6 +38,7 @@ struct hub *hub_unref(struct hub *h)
 	if (h == the_hub)
 		the_hub = NULL;
 	sd_event_source_disable_unref(h->source);
+	sd_event_source_disable_unref(h->source_later);
 	sd_event_unref(h->event);
 	if (h->feed >= 0)
 		close(h->feed);
@@ -52,22 +56,37 @@ static void hub_unrefp(struct hub **h)
 static int on_ready(sd_event_source *source, void *userdata)
 {
 	__attribute__((cleanup(hub_unrefp))) struct hub *h = userdata;
-	struct link batch;
+	struct link batch, *list = source == h->source ? &h->ready : &h->later;
+	unsigned n = source == h->source ? BATCH_MAX : 1;
 
-	(void)source;
 	/* The last transport may go within. */
 	h->refs++;
 	/* Those that are queued from here on wait for the next turn. */
 	link_init(&batch);
-	link_append(&h->ready, &batch);
-	link_remove(&h->ready);
+	while (n-- > 0 && list->next != list) {
+		struct link *l = list->next;
+
+		link_remove(l);
+		link_append(&batch, l);
+	}
 	while (batch.next != &batch) {
 		struct link *l = batch.next;
 
 		link_remove(l);
 		h->turn(l);
 	}
+	if (list->next != list)
+		(void)sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 	return 0;
+}
+
+static int add_source(struct hub *h, int64_t priority, sd_event_source **ret)
+{
+	int r = sd_event_add_defer(h->event, ret, on_ready, h);
+
+	if (r >= 0)
+		r = sd_event_source_set_priority(*ret, priority);
+	return r < 0 ? r : sd_event_source_set_enabled(*ret, SD_EVENT_OFF);
 }
 
 static int hub_fill(struct hub *h, sd_event *event)
@@ -85,10 +104,8 @@ static int hub_fill(struct hub *h, sd_event *event)
 	if (r < 0)
 		return r;
 	h->event = sd_event_ref(event);
-	r = sd_event_add_defer(event, &h->source, on_ready, h);
-	if (r < 0)
-		return r;
-	return sd_event_source_set_enabled(h->source, SD_EVENT_OFF);
+	r = add_source(h, SD_EVENT_PRIORITY_NORMAL, &h->source);
+	return r < 0 ? r : add_source(h, HUB_PRIORITY_LATER, &h->source_later);
 }
 
 int hub_get(sd_event *event, void (*turn)(struct link *l), struct hub **ret)
@@ -110,6 +127,7 @@ int hub_get(sd_event *event, void (*turn)(struct link *l), struct hub **ret)
 	h->turn = turn;
 	h->feed = h->food = -EBADF;
 	link_init(&h->ready);
+	link_init(&h->later);
 	r = hub_fill(h, event);
 	if (r < 0)
 		return r;
@@ -136,10 +154,10 @@ void hub_drain(struct hub *h)
 		;
 }
 
-void hub_enqueue(struct hub *h, struct link *l)
+void hub_enqueue(struct hub *h, struct link *l, bool later)
 {
 	if (l->next != l)
 		return;
-	link_append(&h->ready, l);
-	(void)sd_event_source_set_enabled(h->source, SD_EVENT_ONESHOT);
+	link_append(later ? &h->later : &h->ready, l);
+	(void)sd_event_source_set_enabled(later ? h->source_later : h->source, SD_EVENT_ONESHOT);
 }

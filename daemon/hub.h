@@ -6,11 +6,14 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <systemd/sd-event.h>
 #include <systemd/sd-id128.h>
 
 #define HUB_MESSAGE_MAX 65536
+/* Of sources whose events wait until those of all others were handled. */
+#define HUB_PRIORITY_LATER SD_EVENT_PRIORITY_IDLE
 
 struct link {
 	struct link *prev, *next; /* itself: in no list */
@@ -19,8 +22,8 @@ struct link {
 struct hub {
 	unsigned refs;
 	sd_event *event;
-	sd_event_source *source;
-	struct link ready;
+	sd_event_source *source, *source_later;
+	struct link ready, later;
 	void (*turn)(struct link *l);
 	int feed, food; /* written by us; read by sd-bus, each connection through a duplicate */
 	sd_id128_t id;	/* the server's, made once */
@@ -36,8 +39,9 @@ int hub_feed(struct hub *h, const void *data, size_t size);
 /* What one connection left unread must never be read by another. */
 void hub_drain(struct hub *h);
 
-/* turn() is called for `l` once, in the loop's next turn, behind other events. */
-void hub_enqueue(struct hub *h, struct link *l);
+/* turn() is called for `l` once, in one of the loop's next turns, behind other events; `later`:
+ * when there is nothing else to do. A few at a time, so that nobody waits for all of them. */
+void hub_enqueue(struct hub *h, struct link *l, bool later);
 
 void link_init(struct link *l);
 void link_remove(struct link *l);

@@ -6,6 +6,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 #include <fcntl.h>
 
@@ -21,6 +22,9 @@
 #define AUTH_LINES_MAX 32
 #define HEADER_SIZE 16 /* the fixed part, up to and with the length of the fields' array */
 #define LOOK_SIZE 4096
+/* Work on one connection after which others are looked for; and of one that comes later. */
+#define TURN_NSEC 1000000
+#define TURN_LATER_NSEC 50000
 #define MESSAGE_MAX HUB_MESSAGE_MAX
 
 const struct transport_limits transport_limits_default = {
@@ -64,6 +68,7 @@ struct transport {
 	bool hangup : 1; /* behind what is queued there is an end */
 	bool dispatched : 1;
 	bool bus_has_fd : 1; /* and closes it */
+	bool later : 1;	     /* its event source has the priority of what comes later */
 };
 
 /* The part of what is to come that was looked at, in `look`: what has begun, then the queue's head.
@@ -79,11 +84,19 @@ static unsigned char look[MESSAGE_MAX];
 
 static const char has_fds[] = "a message carries file descriptors";
 
-static void transport_work(struct transport *t);
+static void transport_turn(struct transport *t);
+
+static uint64_t clock_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + ts.tv_nsec;
+}
 
 static void transport_enqueue(struct transport *t)
 {
-	hub_enqueue(t->hub, &t->ready);
+	hub_enqueue(t->hub, &t->ready, t->later && !t->why);
 }
 
 static void timer_clear(struct transport *t)
@@ -100,6 +113,8 @@ static void transport_doom(struct transport *t, const char *why)
 	t->why = why;
 	timer_clear(t);
 	t->io = sd_event_source_disable_unref(t->io);
+	/* It may be among those that come later. */
+	link_remove(&t->ready);
 	transport_enqueue(t);
 }
 
@@ -118,7 +133,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	} else {
 		/* The rest may have come while we were busy elsewhere: look before judging. */
 		t->overdue = true;
-		transport_work(t);
+		transport_turn(t);
 		t->overdue = false;
 	}
 	return 0;
@@ -425,9 +440,10 @@ static void dispatch_one(struct transport *t, unsigned char *data, size_t size)
 		transport_doom(t, "a malformed message");
 }
 
-static void transport_dispatch(struct transport *t)
+static void transport_dispatch(struct transport *t, uint64_t begun)
 {
 	unsigned budget = t->limits->dispatch_max;
+	uint64_t end = begun + (t->later ? TURN_LATER_NSEC : TURN_NSEC);
 	struct window w = {};
 
 	while (!t->why && !t->held && queued(t) < t->limits->replies_pause) {
@@ -435,7 +451,7 @@ static void transport_dispatch(struct transport *t)
 
 		if (size == 0)
 			return;
-		if (budget-- == 0) {
+		if (budget-- == 0 || (w.off > 0 && clock_ns() > end)) {
 			transport_enqueue(t);
 			return;
 		}
@@ -467,13 +483,43 @@ static void transport_settle(struct transport *t)
 		transport_doom(t, "out of memory");
 }
 
-static void transport_work(struct transport *t)
+static void transport_work(struct transport *t, uint64_t begun)
 {
 	if (!t->authenticated)
 		transport_authenticate(t);
 	if (t->authenticated)
-		transport_dispatch(t);
+		transport_dispatch(t, begun);
 	transport_settle(t);
+}
+
+/* False: others go first. What was told of it at a higher priority is put behind them. */
+static bool transport_is_next(struct transport *t, uint64_t now)
+{
+	enum turn turn = t->held || !t->ops->turn ? TURN_NOW : t->ops->turn(t->userdata, now);
+	bool later = turn == TURN_LATER;
+	int64_t priority = later ? HUB_PRIORITY_LATER : SD_EVENT_PRIORITY_NORMAL;
+
+	if (turn == TURN_WAIT)
+		t->held = true;
+	if (t->held || later == t->later || sd_event_source_set_priority(t->io, priority) < 0)
+		return true;
+	t->later = later;
+	return !later;
+}
+
+static void transport_turn(struct transport *t)
+{
+	uint64_t begun = clock_ns(), now;
+
+	if (!transport_is_next(t, begun)) {
+		transport_enqueue(t);
+		return;
+	}
+	transport_work(t, begun);
+	if (!t->ops->worked)
+		return;
+	now = clock_ns();
+	t->ops->worked(t->userdata, now, now - begun);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -493,7 +539,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 			transport_doom(t, "writing failed");
 	}
 	/* Also when only EPOLLOUT came: what arrived during a pause gave its edge then. */
-	transport_work(t);
+	transport_turn(t);
 	return 0;
 }
 
@@ -504,7 +550,7 @@ static void on_turn(struct link *l)
 	if (t->why)
 		t->ops->closed(t->userdata, t->why);
 	else
-		transport_work(t);
+		transport_turn(t);
 }
 
 static void transport_freep(struct transport **t)

@@ -37,6 +37,12 @@ extern const struct transport_limits transport_limits_default;
 
 struct transport;
 
+enum turn {
+	TURN_NOW,
+	TURN_LATER, /* when there is nothing else to do */
+	TURN_WAIT,  /* not before transport_resume() */
+};
+
 struct transport_ops {
 	/* An authenticated client's message, judged and parsed. May call transport_hold(); may not
 	 * free the transport. A negative errno ends the connection. */
@@ -45,6 +51,12 @@ struct transport_ops {
 	 * within another call; the owner frees the transport in it. It may come while the transport
 	 * is held, but a peer that only closed is noticed after transport_resume(). */
 	void (*closed)(void *userdata, const char *why);
+	/* Whose turn it is: asked before the connection is worked on, at `now` (CLOCK_MONOTONIC,
+	 * ns). May be NULL: always now. */
+	enum turn (*turn)(void *userdata, uint64_t now);
+	/* The connection was worked on, and took `cost` ns of the loop's thread up to `now`. May be
+	 * NULL. */
+	void (*worked)(void *userdata, uint64_t now, uint64_t cost);
 };
 
 /* Takes `fd` (also on failure). `limits` and `ops` are borrowed for the transport's life. All
