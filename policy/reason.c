@@ -40,17 +40,23 @@ static size_t character_len(const char *text)
 	return n;
 }
 
-/* As RFC 3629 has it: shortest form, no surrogate, nothing above U+10FFFF. */
+/* As RFC 3629 has it: shortest form, no surrogate. Nor a noncharacter (U+FFFE and others), with
+ * which sd-bus sends no message. */
 static bool character_valid(const char *text, size_t n)
 {
-	unsigned char c = (unsigned char)text[0], next = (unsigned char)text[n > 1];
+	static const unsigned least[] = {0, 0, 0x80, 0x800, 0x10000};
+	const unsigned char *p = (const unsigned char *)text;
+	unsigned code;
 
-	if (c < 0x80)
+	if (p[0] < 0x80)
 		return true;
-	if (c < 0xc2 || c > 0xf4 || n != (c >= 0xf0 ? 4u : c >= 0xe0 ? 3u : 2u))
+	if (p[0] < 0xc2 || p[0] > 0xf4 || n != (p[0] >= 0xf0 ? 4u : p[0] >= 0xe0 ? 3u : 2u))
 		return false;
-	return !(c == 0xe0 && next < 0xa0) && !(c == 0xed && next > 0x9f) &&
-	       !(c == 0xf0 && next < 0x90) && !(c == 0xf4 && next > 0x8f);
+	code = p[0] & (0x7fu >> n);
+	for (size_t i = 1; i < n; i++)
+		code = code << 6 | (p[i] & 0x3f);
+	return code >= least[n] && code <= 0x10ffff && (code < 0xd800 || code > 0xdfff) &&
+	       (code < 0xfdd0 || code > 0xfdef) && (code & 0xfffe) != 0xfffe;
 }
 
 /* Appends until `limit` bytes of the buffer are used, and says whether all went in. */

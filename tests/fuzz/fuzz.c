@@ -57,6 +57,16 @@ char *input_rest(struct input *in, size_t *ret_size)
 	return input_take(in, in->left);
 }
 
+/* U+nFFFE, U+nFFFF, and U+FDD0 to U+FDEF. */
+static bool is_noncharacter(const unsigned char *p, size_t n)
+{
+	if (n == 3 && p[0] == 0xef && p[1] == 0xb7)
+		return p[2] >= 0x90 && p[2] <= 0xaf;
+	if (n < 3 || (p[n - 1] != 0xbe && p[n - 1] != 0xbf) || p[n - 2] != 0xbf)
+		return false;
+	return n == 3 ? p[0] == 0xef : (p[1] & 0x0f) == 0x0f;
+}
+
 /* Table 3-7 of the Unicode standard: the second byte's range depends on the first. */
 static size_t sequence(const unsigned char *p, size_t left)
 {
@@ -80,7 +90,7 @@ static size_t sequence(const unsigned char *p, size_t left)
 	for (size_t i = 2; i < n; i++)
 		if (p[i] < 0x80 || p[i] > 0xbf)
 			return 0;
-	return n;
+	return is_noncharacter(p, n) ? 0 : n;
 }
 
 bool text_is_utf8(const char *text, size_t size)

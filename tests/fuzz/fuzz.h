@@ -32,5 +32,6 @@ char *input_text(struct input *in);
 /* The same for all that is left, with whatever is in it; `ret_size` is without the added NUL. */
 char *input_rest(struct input *in, size_t *ret_size);
 
-/* UTF-8 as RFC 3629 has it: shortest forms, no surrogates. */
+/* UTF-8 as RFC 3629 has it, shortest forms and no surrogates, and without noncharacters: what
+ * sd-bus carries. */
 bool text_is_utf8(const char *text, size_t size);
