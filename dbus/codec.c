@@ -57,7 +57,7 @@ enum reason decode_request(sd_bus_message *m, const struct method *method, struc
 }
 
 /* The length of the UTF-8 sequence at `p`, 0 if it is none (RFC 3629: shortest form, no
- * surrogates). */
+ * surrogates) or a noncharacter (U+FFFE and others), which sd-bus refuses as well. */
 static size_t utf8_sequence(const unsigned char *p)
 {
 	unsigned min, code;
@@ -78,7 +78,9 @@ static size_t utf8_sequence(const unsigned char *p)
 			return 0;
 		code = code << 6 | (p[i] & 0x3f);
 	}
-	return code < min || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff) ? 0 : len;
+	if (code < min || code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff))
+		return 0;
+	return (code >= 0xfdd0 && code <= 0xfdef) || (code & 0xfffe) == 0xfffe ? 0 : len;
 }
 
 /* D-Bus carries UTF-8 alone, while mkdir(2) takes any bytes. */
@@ -115,8 +117,9 @@ static int encode_keys(sd_bus_message *reply, const struct reply_key *keys, size
 	int r = sd_bus_message_open_container(reply, 'a', "(suuu)");
 
 	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = sd_bus_message_append(
-			reply, "(suuu)", keys[i].name, keys[i].uid, keys[i].gid, keys[i].mode);
+		if (utf8_valid(keys[i].name))
+			r = sd_bus_message_append(reply, "(suuu)", keys[i].name, keys[i].uid,
+				keys[i].gid, keys[i].mode);
 	return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 

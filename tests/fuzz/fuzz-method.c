@@ -1,0 +1,328 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * Each method's arguments, from a well-formed message to the request and from a reply back to a
+ * message: a method, how it is called, the reply's reason and size, then the arguments as the row
+ * has them, and the text that the reply is made of.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "../../daemon/cleanup.h"
+#include "serve.h"
+#include "wire.h"
+
+#define HELLO "\0AUTH EXTERNAL 30\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n"
+#define NO_REPLY 1
+#define ARGS_MAX 8
+
+enum how {
+	HOW_BIG = 1 << 0,
+	HOW_NO_REPLY = 1 << 1,
+	HOW_NO_INTERFACE = 1 << 2,
+	HOW_WRONG_SIGNATURE = 1 << 3,
+	HOW_LATER = 1 << 4,
+	HOW_DESTINATION = 1 << 5,
+	HOW_DRIVER = 1 << 6,
+	HOW_OTHER_PATH = 1 << 7,
+};
+
+/* What is no row of the table. */
+static const struct other {
+	const char *interface, *member, *in;
+} others[] = {
+	{"org.freedesktop.DBus.Peer", "Ping", ""},
+	{"org.freedesktop.DBus.Peer", "GetMachineId", ""},
+	{"org.freedesktop.DBus.Introspectable", "Introspect", ""},
+	{"org.freedesktop.DBus.Properties", "Get", "ss"},
+	{"org.freedesktop.DBus.Properties", "GetAll", "s"},
+	{"org.freedesktop.DBus", "Hello", ""},
+	{"org.freedesktop.DBus", "RequestName", "su"},
+	{"org.freedesktop.DBus", "GetNameOwner", "s"},
+	{"org.freedesktop.DBus", "NameHasOwner", "s"},
+	{"org.freedesktop.DBus", "ListNames", ""},
+	{"org.freedesktop.DBus", "AddMatch", "s"},
+	{"org.freedesktop.DBus", "GetConnectionUnixUser", "s"},
+	{"org.freedesktop.DBus", "GetConnectionUnixProcessID", "s"},
+	{"org.freedesktop.DBus", "GetConnectionCredentials", "s"},
+	{"org.freedesktop.DBus", "GetId", ""},
+	{"org.freedesktop.DBus", "StartServiceByName", "su"},
+};
+
+#define N_OTHERS (sizeof(others) / sizeof(others[0]))
+
+struct call {
+	const struct method *method; /* NULL: one of the others */
+	const char *in;
+	uint8_t how;
+	char *texts[ARGS_MAX];
+	uint32_t numbers[ARGS_MAX];
+	bool valid; /* the texts are such that the message must be taken */
+};
+
+static struct server {
+	sd_bus *bus;
+	int peer;
+	struct serve *serve;
+	uint32_t serial;
+	bool valid; /* of the call that is sent */
+} server = {.peer = -EBADF};
+
+static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
+{
+	(void)userdata;
+	(void)error;
+	/* A connection that ends is told as a signal. */
+	if (sd_bus_is_open(server.bus) <= 0)
+		return 1;
+	if (dispatch_message(m, &serve_ops, server.serve) < 0)
+		CHECK(!server.valid);
+	return 1;
+}
+
+static void server_close(void)
+{
+	server.bus = sd_bus_close_unref(server.bus);
+	close_fd(&server.peer);
+}
+
+static void server_open(void)
+{
+	int fds[2];
+	char line[256];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+	server.peer = fds[0];
+	CHECK(sd_bus_new(&server.bus) >= 0);
+	CHECK(sd_bus_set_fd(server.bus, fds[1], fds[1]) >= 0);
+	CHECK(sd_bus_set_server(server.bus, 1,
+		      SD_ID128_MAKE(1, 2, 3, 4, 5, 6, 7, 8, 9, a, b, c, d, e, f, 10)) >= 0);
+	CHECK(sd_bus_set_anonymous(server.bus, 1) >= 0);
+	CHECK(sd_bus_negotiate_fds(server.bus, 1) >= 0);
+	CHECK(sd_bus_add_filter(server.bus, NULL, on_message, NULL) >= 0);
+	CHECK(sd_bus_start(server.bus) >= 0);
+	CHECK(send(server.peer, HELLO, sizeof(HELLO) - 1, MSG_NOSIGNAL) == sizeof(HELLO) - 1);
+	while (sd_bus_process(server.bus, NULL) > 0)
+		;
+	CHECK(sd_bus_is_ready(server.bus) > 0);
+	CHECK(recv(server.peer, line, sizeof(line), 0) > 3 && memcmp(line, "OK ", 3) == 0);
+}
+
+static void arguments_take(struct input *in, struct call *c)
+{
+	c->valid = true;
+	for (unsigned i = 0; c->in[i]; i++) {
+		CHECK(i < ARGS_MAX);
+		if (c->in[i] == 'h')
+			continue;
+		if (c->in[i] != 's') {
+			c->numbers[i] = input_u32(in);
+			continue;
+		}
+		c->texts[i] = input_text(in);
+		c->valid &= text_is_utf8(c->texts[i], strlen(c->texts[i]));
+	}
+}
+
+static void arguments_free(struct call *c)
+{
+	for (unsigned i = 0; i < ARGS_MAX; i++)
+		free(c->texts[i]);
+}
+
+/* With a socket of ours as what a twin is called with. */
+static void send_bytes(struct wire *w, bool fd)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {};
+	struct iovec iov = {w->data, w->size};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	if (fd) {
+		msg.msg_control = &control;
+		msg.msg_controllen = sizeof(control);
+		control.header.cmsg_level = SOL_SOCKET;
+		control.header.cmsg_type = SCM_RIGHTS;
+		control.header.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.header), &server.peer, sizeof(int));
+	}
+	CHECK(sendmsg(server.peer, &msg, MSG_NOSIGNAL) == (ssize_t)w->size);
+}
+
+static void send_call(const struct call *c, const struct other *other)
+{
+	static struct wire w;
+	struct wire_head head = {
+		.type = 1,
+		.flags = c->how & HOW_NO_REPLY ? NO_REPLY : 0,
+		.serial = ++server.serial,
+		.path = c->how & HOW_OTHER_PATH ? "/org" : CGM_PATH,
+		.interface = c->method ? CGM_INTERFACE : other->interface,
+		.member = c->method ? c->method->name : other->member,
+		.fds = c->method && c->method->flags & METHOD_SCM ? 1 : 0,
+		.signature = c->how & HOW_WRONG_SIGNATURE ? "sai"
+			     : *c->in			  ? c->in
+							  : NULL,
+	};
+
+	if (c->how & HOW_NO_INTERFACE)
+		head.interface = NULL;
+	if (c->how & HOW_DESTINATION)
+		head.destination = "org.linuxcontainers.cgmanager";
+	if (c->how & HOW_DRIVER) {
+		head.path = "/org/freedesktop/DBus";
+		head.destination = "org.freedesktop.DBus";
+	}
+	w.big = c->how & HOW_BIG;
+	wire_begin(&w, &head);
+	for (unsigned i = 0; c->in[i]; i++)
+		if (c->in[i] == 's')
+			wire_text(&w, c->texts[i]);
+		else if (c->in[i] == 'h')
+			wire_u32(&w, 0);
+		else
+			wire_u32(&w, c->numbers[i]);
+	wire_end(&w);
+	send_bytes(&w, head.fds > 0);
+}
+
+/* Only one of the fields has this name. */
+static void check_field(
+	const struct request *r, const char *name, const char *text, uint32_t number)
+{
+	const struct {
+		const char *name, *text;
+		int32_t number;
+	} fields[] = {
+		{"controller", r->controller, 0},
+		{"cgroup", r->cgroup, 0},
+		{"file", r->file, 0},
+		{"key", r->key, 0},
+		{"value", r->value, 0},
+		{"pid", NULL, r->pid},
+		{"uid", NULL, r->uid},
+		{"gid", NULL, r->gid},
+		{"mode", NULL, r->mode},
+		{"recursive", NULL, r->recursive},
+		{"junk", NULL, r->junk},
+	};
+
+	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+		if (strcmp(fields[i].name, name) != 0)
+			continue;
+		if (text)
+			CHECK(fields[i].text && strcmp(fields[i].text, text) == 0);
+		else
+			CHECK((uint32_t)fields[i].number == number);
+		return;
+	}
+}
+
+/* Just before the message goes: what was decoded is what was sent. */
+static void check_request(const struct call *c)
+{
+	const struct request *r = &server.serve->request;
+
+	CHECK(r->method == c->method);
+	for (unsigned i = 0; c->in[i]; i++)
+		check_field(r, r->method->in_names[i], c->texts[i], c->numbers[i]);
+}
+
+/* Gives how many answers there were, all of them well-formed. */
+static unsigned read_answers(const struct call *c)
+{
+	static uint8_t data[4 * WIRE_MAX];
+	size_t size = 0, at = 0;
+	unsigned n = 0;
+	ssize_t r;
+
+	while ((r = recv(server.peer, data + size, sizeof(data) - size, 0)) > 0) {
+		size += (size_t)r;
+		sd_bus_process(server.bus, NULL);
+	}
+	while (at < size) {
+		struct wire_seen seen;
+		size_t len = wire_check(data + at, size - at, &seen);
+
+		CHECK(len > 0);
+		at += len;
+		if (seen.reply_serial != server.serial)
+			continue;
+		n++;
+		if (c->method && seen.type == 2)
+			CHECK(strcmp(seen.signature, c->method->out) == 0);
+		else if (seen.type == 3)
+			CHECK(strcmp(seen.signature, "s") == 0);
+	}
+	return n;
+}
+
+static void run(struct call *c, const struct other *other)
+{
+	const unsigned ordinary = HOW_BIG | HOW_NO_REPLY | HOW_NO_INTERFACE | HOW_LATER;
+	struct serve *s = server.serve;
+	bool plain = c->method && c->valid && !(c->how & ~ordinary);
+	unsigned answers;
+
+	if (!server.bus)
+		server_open();
+	server.valid = c->valid;
+	send_call(c, other);
+	while (sd_bus_process(server.bus, NULL) > 0)
+		;
+	CHECK(!plain || s->calls == 1);
+	CHECK(s->calls <= 1 && s->refused <= 1 - s->calls);
+	if (s->kept)
+		check_request(c);
+	CHECK(serve_answer(s) >= 0);
+	answers = read_answers(c);
+	CHECK(answers <= (c->how & HOW_NO_REPLY ? 0 : 1));
+	CHECK(!plain || answers == 1 || c->how & HOW_NO_REPLY);
+	/* What was malformed, sd-bus passed over or ended the connection for. */
+	if (!c->valid || sd_bus_is_open(server.bus) <= 0)
+		server_close();
+}
+
+/* The rows, then the others, then the twins. */
+static void method_take(struct input *in, struct call *c, const struct other **ret_other)
+{
+	unsigned index = input_byte(in) % (2 * METHOD_MAX + N_OTHERS);
+
+	*ret_other = NULL;
+	if (index < METHOD_MAX) {
+		c->method = &methods[index];
+	} else if (index < METHOD_MAX + N_OTHERS) {
+		*ret_other = &others[index - METHOD_MAX];
+	} else {
+		index -= METHOD_MAX + N_OTHERS;
+		c->method = method_twin(index) ?: &methods[index];
+	}
+	c->in = c->method ? c->method->in : (*ret_other)->in;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = {data, size};
+	struct serve serve = {0};
+	const struct other *other;
+	struct call c = {0};
+	_cleanup_free_ char *text = NULL;
+
+	method_take(&in, &c, &other);
+	c.how = input_byte(&in);
+	serve.later = c.how & HOW_LATER;
+	serve.reason = (enum reason)(input_byte(&in) % REASON_MAX);
+	serve.size = input_byte(&in);
+	arguments_take(&in, &c);
+	text = input_text(&in);
+	serve.text = text;
+	server.serve = &serve;
+	run(&c, other);
+	sd_bus_message_unref(serve.kept);
+	arguments_free(&c);
+	server.serve = NULL;
+	return 0;
+}
