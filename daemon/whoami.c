@@ -14,13 +14,13 @@
 
 static bool pid_tell(struct op *op, pid_t pid, uint32_t *ret)
 {
-	int told;
+	int pidns_fd = gather_pidns(op, &op->who), told;
 
-	if (gather_pidns(op) < 0)
+	if (pidns_fd < 0)
 		return false;
-	told = ioctl(op->pidns_fd, NS_GET_TGID_IN_PIDNS, pid);
+	told = ioctl(pidns_fd, NS_GET_TGID_IN_PIDNS, pid);
 	/* Before 6.11: what is the daemon's own number needs no translation. */
-	if (told <= 0 && op->pidns_fd == op->manager->pidns_fd)
+	if (told <= 0 && pidns_fd == op->manager->pidns_fd)
 		told = pid;
 	if (told <= 0)
 		return false;
@@ -30,8 +30,8 @@ static bool pid_tell(struct op *op, pid_t pid, uint32_t *ret)
 
 static bool uid_tell(struct op *op, uid_t uid, uint32_t *ret)
 {
-	return gather_subject(op, NULL, FACT_MAPS) >= 0 &&
-	       idmap_to_inside(&op->subject.uid_map, uid, ret);
+	return gather_subject(op, &op->who, NULL, FACT_MAPS) >= 0 &&
+	       idmap_to_inside(&op->who.subject.uid_map, uid, ret);
 }
 
 void whoami(struct peer *peer, bool of_client, struct dispatch_ids *ret)

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "driver.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/random.h>
 #include <systemd/sd-id128.h>
 
 #include "answer.h"
@@ -88,14 +86,17 @@ static int hello(const struct driver_call *c)
 {
 	uint64_t *unique = c->ops->unique(c->userdata);
 	char name[UNIQUE_MAX];
+	sd_id128_t id;
+	int r;
 
 	if (*unique != 0)
 		return answer_error(
 			c->m, ERROR("Failed"), "Hello: this connection has its name already");
-	/* The service is 0. */
-	while (*unique == 0)
-		if (getrandom(unique, sizeof(*unique), 0) != sizeof(*unique) && errno != EINTR)
-			return -errno;
+	r = sd_id128_randomize(&id);
+	if (r < 0)
+		return r;
+	/* Never 0, which is the service: an id has some bits that are set. */
+	*unique = id.qwords[0];
 	unique_name(c, name);
 	return answer_values(c->m, "s", name);
 }

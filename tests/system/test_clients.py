@@ -130,6 +130,15 @@ def test_busctl_cannot(w, who):
 
 
 @each(*WHO)
+def test_signals_go_nowhere(w, who):
+    """They are taken, and nothing comes of them."""
+    equal(busctl(w, who).gives("emit", "/a", "b.c", "d"), "")
+    equal(Tool(w, who, "gdbus").gives("emit", "--address", "$A", "--object-path", "/a", "--signal", "b.c.d"), "")
+    equal(Tool(w, who, "dbus-send").gives("--bus=$A", "--type=signal", "/a", "b.c.d"), "")
+    equal(busctl(w, who).gives("call", NAME, PATH, INTERFACE, "Ping", "i", "3"), "")
+
+
+@each(*WHO)
 def test_gdbus(w, who):
     needs("memory")
     tool = Tool(w, who, "gdbus")
