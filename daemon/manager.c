@@ -27,9 +27,14 @@
 #define STOP_USEC (2 * 1000 * 1000)
 /* The initial user namespace (PROC_USER_INIT_INO in the kernel's proc_ns.h). */
 #define INIT_USER_INO 0xEFFFFFFDU
-/* A client holds its socket twice, a pidfd, a /proc directory, its cgroup file there and perhaps a
- * pid namespace. */
-#define FDS_PER_PEER 6
+/* A client holds its socket, and what its messages are read from. */
+#define FDS_PER_PEER 2
+/* One that called lately holds a pidfd, a /proc directory, its cgroup file there and perhaps a pid
+ * namespace. */
+#define FDS_PER_RECENT 4
+#define RECENT_MAX 512
+/* A socket that was passed, and the same four of the process that is spoken for. */
+#define FDS_PER_EXCHANGE 5
 #define FDS_OWN 256
 /* A call that waits for a worker holds two directories a hierarchy, or one hierarchy's file too,
  * its victim and a pid namespace. */
@@ -94,22 +99,32 @@ static unsigned least(unsigned a, unsigned b)
 static void bound_peers(struct manager *m)
 {
 	const struct options *o = m->options;
+	struct accounts *as = &m->accounts;
+	unsigned max = o->max_peers;
 	rlim_t op = (rlim_t)m->hierarchies.n * FDS_PER_HIERARCHY + FDS_PER_OP;
-	rlim_t own = FDS_OWN + op * (WORKERS_QUEUE_MAX + WORKERS_MAX);
-	rlim_t wanted = own + (rlim_t)o->max_peers * FDS_PER_PEER;
+	rlim_t ops = op * (WORKERS_QUEUE_MAX + WORKERS_MAX);
+	rlim_t recent = RECENT_MAX * FDS_PER_RECENT, exchanges = EXCHANGES_MAX * FDS_PER_EXCHANGE;
+	rlim_t wanted = FDS_OWN + ops + recent + exchanges + (rlim_t)max * FDS_PER_PEER;
 	rlim_t have = raise_fd_limit(wanted);
 
-	m->max_peers = o->max_peers;
 	if (have < wanted) {
-		/* A limit this low does not even cover the queue of calls, which is never full. */
-		rlim_t left = have > own + own / 2 ? have - own : have / 3;
+		rlim_t own;
 
-		m->max_peers = left < FDS_PER_PEER ? 1 : (unsigned)(left / FDS_PER_PEER);
-		log_line(LOG_NOTICE, "the limit on open files allows %u clients, not %u",
-			m->max_peers, o->max_peers);
+		/* Where there are few, a sixteenth each must do for what calls leave open and for
+		 * exchanges, and a quarter for calls that wait, which are never that many. */
+		recent = have / 16 < recent ? have / 16 : recent;
+		exchanges = have / 16 < exchanges ? have / 16 : exchanges;
+		ops = have / 4 < ops ? have / 4 : ops;
+		own = (have / 4 < FDS_OWN ? have / 4 : FDS_OWN) + ops + recent + exchanges;
+		max = least(max, (unsigned)((have - own) / FDS_PER_PEER));
+		log_line(LOG_NOTICE, "the limit on open files allows %u clients, not %u", max,
+			o->max_peers);
 	}
-	m->kept_peers = least(KEPT_PEERS, m->max_peers / 4);
-	m->max_peers_account = least(o->max_peers_uid, m->max_peers < 4 ? 1 : m->max_peers / 4);
+	m->max_recent = least(RECENT_MAX, (unsigned)(recent / FDS_PER_RECENT));
+	as->exchanges_max = (unsigned)(exchanges / FDS_PER_EXCHANGE);
+	as->connections_max = max < 1 ? 1 : max;
+	as->connections_kept = least(KEPT_PEERS, max / 4);
+	as->connections_max_account = least(o->max_peers_uid, max < 4 ? 1 : max / 4);
 }
 
 static int delegation_add(struct manager *m, const char *name)
@@ -320,6 +335,8 @@ static int manager_start(struct manager *m)
 	if (r >= 0)
 		r = watch_inspector(m);
 	if (r >= 0)
+		r = peers_init(m);
+	if (r >= 0)
 		r = workers_new(m->event, &m->workers);
 	if (r >= 0)
 		r = watch_new(m->event, m->inspector, &m->hierarchies, &m->watch);
@@ -358,8 +375,7 @@ struct manager *manager_free(struct manager *m)
 		return NULL;
 	while (m->n_listeners > 0)
 		listener_free(m->listeners[--m->n_listeners]);
-	while (m->peers)
-		peer_free(m->peers);
+	peers_done(m);
 	/* A write that waits for reclaim cannot be called back; the process may end all the same.
 	 */
 	if (m->workers && workers_stop(m->workers, STOP_USEC) < 0)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
+#include "account.h"
 #include "hierarchy.h"
 #include "identity.h"
 #include "inspect.h"
@@ -41,11 +42,13 @@ struct manager {
 	struct watch *watch;
 	struct listener *listeners[LISTENERS_MAX];
 	unsigned n_listeners;
-	struct peer *peers;
-	unsigned n_peers;
-	/* What the options say, or the limit on open files allows: in all, of one account, and how
-	 * many of the first are kept for account 0. See inspect_account(). */
-	unsigned max_peers, max_peers_account, kept_peers;
+	LIST_HEAD(, peer) peers;
+	struct accounts accounts;
+	/* The peers that called last keep what was opened for it; see identity_rest(). */
+	TAILQ_HEAD(recent_peers, peer) recent;
+	unsigned n_recent, max_recent;
+	unsigned peak_peers; /* since memory was given back */
+	sd_event_source *trim;
 	struct op *spare_op; /* the last op, kept for the next call */
 	int proc_fd;	     /* /proc */
 	int pidns_fd;	     /* the daemon's own pid namespace */

@@ -39,7 +39,7 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 		return NULL;
 	op->manager = manager;
 	op->peer = peer;
-	op->account = peer->account;
+	op->account = peer->account->number;
 	op->message = NULL;
 	op->question = (struct question){0};
 	op->path.absolute = false;

@@ -4,6 +4,7 @@
 
 #include <sys/types.h>
 
+#include "account.h"
 #include "identity.h"
 #include "op.h"
 #include "transport.h"
@@ -12,15 +13,23 @@ struct manager;
 
 struct peer {
 	struct manager *manager;
-	struct peer *next, **link;
+	LIST_ENTRY(peer) list;
+	TAILQ_ENTRY(peer) recent;
 	struct identity identity;
-	uint64_t account; /* whose quotas it uses up: inspect_account() */
+	struct account *account; /* whose quotas it uses up: inspect_account() */
+	struct waiter waiter;
 	struct transport *transport;
 	uint64_t unique; /* dispatch_ops.unique */
 	/* Bytes of the answer that was sent last, and of those that the client has not read. */
 	size_t answer, unread;
 	struct op *op; /* on a worker; the connection is held meanwhile */
+	bool is_counted, is_linked, is_recent;
 };
+
+/* What all peers share, in the manager. */
+int peers_init(struct manager *manager);
+/* Ends all connections. */
+void peers_done(struct manager *manager);
 
 /* Takes `fd`. Who is over a quota, or already gone, is closed and logged. */
 void peer_accept(struct manager *manager, int fd);

@@ -1,0 +1,223 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "account.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+/* How often those who wait are looked at. */
+#define LOOK_USEC 10000
+/* Who has fewer connections has few. */
+#define CONNECTIONS_FEW 16
+#define FEW_PART 16
+/* This part of all exchanges is for account 0 alone. */
+#define KEPT_PART 16
+
+uint64_t clock_monotonic(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+}
+
+static void meter_turn(struct meter *m, uint64_t now)
+{
+	uint64_t window = now / METER_NSEC;
+
+	if (window == m->window)
+		return;
+	m->before = window == m->window + 1 ? m->now : 0;
+	m->now = 0;
+	m->window = window;
+}
+
+/* Of the last METER_NSEC, as if what was used in the span before had been used evenly. */
+static uint64_t meter_used(struct meter *m, uint64_t now)
+{
+	meter_turn(m, now);
+	return m->now + m->before * (METER_NSEC - now % METER_NSEC) / METER_NSEC;
+}
+
+static void meter_add(struct meter *m, uint64_t now, uint64_t cost)
+{
+	meter_turn(m, now);
+	m->now += cost;
+}
+
+struct account *account_get(struct accounts *as, uint64_t number)
+{
+	struct account_list *bucket = &as->buckets[number % ACCOUNT_BUCKETS];
+	struct account *a;
+
+	LIST_FOREACH(a, bucket, list)
+	if (a->number == number) {
+		a->refs++;
+		return a;
+	}
+	a = calloc(1, sizeof(*a));
+	if (!a)
+		return NULL;
+	a->accounts = as;
+	a->number = number;
+	a->refs = 1;
+	TAILQ_INIT(&a->waiters);
+	LIST_INSERT_HEAD(bucket, a, list);
+	return a;
+}
+
+struct account *account_put(struct account *a)
+{
+	if (!a || --a->refs > 0)
+		return NULL;
+	assert(a->connections == 0 && a->exchanges == 0 && TAILQ_EMPTY(&a->waiters));
+	LIST_REMOVE(a, list);
+	free(a);
+	return NULL;
+}
+
+static bool connection_allowed(const struct account *a)
+{
+	const struct accounts *as = a->accounts;
+	unsigned kept = as->connections_kept;
+
+	if (a->number == 0)
+		return as->connections < as->connections_max;
+	if (a->connections >= CONNECTIONS_FEW)
+		kept += as->connections_max / FEW_PART;
+	return a->connections < as->connections_max_account &&
+	       as->connections + kept < as->connections_max;
+}
+
+int account_take_connection(struct account *a)
+{
+	if (!connection_allowed(a))
+		return -EDQUOT;
+	a->connections++;
+	a->accounts->connections++;
+	return 0;
+}
+
+void account_put_connection(struct account *a)
+{
+	a->connections--;
+	a->accounts->connections--;
+}
+
+int account_take_exchange(struct account *a)
+{
+	struct accounts *as = a->accounts;
+
+	unsigned kept = a->number == 0 ? 0 : as->exchanges_max / KEPT_PART;
+
+	if (as->exchanges + kept >= as->exchanges_max)
+		return -EDQUOT;
+	if (a->number != 0 && a->exchanges >= ACCOUNT_EXCHANGES_MAX)
+		return -EDQUOT;
+	a->exchanges++;
+	as->exchanges++;
+	a->refs++;
+	return 0;
+}
+
+void account_put_exchange(struct account *a)
+{
+	a->exchanges--;
+	a->accounts->exchanges--;
+	account_put(a);
+}
+
+int account_set_unread(struct account *a, size_t *had, size_t has)
+{
+	bool more = has > *had;
+
+	a->unread = a->unread - *had + has;
+	*had = has;
+	return more && a->unread > ACCOUNT_UNREAD_MAX ? -EDQUOT : 0;
+}
+
+void account_charge(struct account *a, uint64_t now, uint64_t cost)
+{
+	meter_add(&a->meter, now, cost);
+	meter_add(&a->accounts->meter, now, cost);
+}
+
+enum turn account_turn(struct account *a, uint64_t now)
+{
+	uint64_t used = meter_used(&a->meter, now), all;
+
+	if (a->number == 0 || used <= METER_BUSY_NSEC)
+		return TURN_NOW;
+	if (used <= METER_SHARE_NSEC)
+		return TURN_LATER;
+	all = meter_used(&a->accounts->meter, now);
+	return all > used + METER_OTHERS_NSEC ? TURN_WAIT : TURN_LATER;
+}
+
+static void timer_set(struct accounts *as)
+{
+	(void)sd_event_source_set_time(as->timer, clock_monotonic() / 1000 + LOOK_USEC);
+	(void)sd_event_source_set_enabled(as->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct accounts *as = userdata;
+	uint64_t now = clock_monotonic();
+	struct account *a, *next;
+
+	for (a = LIST_FIRST(&as->late); a; a = next) {
+		next = LIST_NEXT(a, late);
+		if (account_turn(a, now) == TURN_WAIT)
+			continue;
+		while (!TAILQ_EMPTY(&a->waiters)) {
+			struct waiter *w = TAILQ_FIRST(&a->waiters);
+
+			waiter_cancel(w);
+			as->go(w);
+		}
+	}
+	if (!LIST_EMPTY(&as->late))
+		timer_set(as);
+	return 0;
+}
+
+int accounts_init(struct accounts *as, sd_event *event, void (*go)(struct waiter *w))
+{
+	int r = sd_event_add_time(event, &as->timer, CLOCK_MONOTONIC, 0, LOOK_USEC, on_timer, as);
+
+	as->go = go;
+	return r < 0 ? r : sd_event_source_set_enabled(as->timer, SD_EVENT_OFF);
+}
+
+void accounts_done(struct accounts *as)
+{
+	as->timer = sd_event_source_disable_unref(as->timer);
+}
+
+void account_wait(struct account *a, struct waiter *w)
+{
+	struct accounts *as = a->accounts;
+
+	if (w->account)
+		return;
+	if (LIST_EMPTY(&as->late))
+		timer_set(as);
+	if (TAILQ_EMPTY(&a->waiters))
+		LIST_INSERT_HEAD(&as->late, a, late);
+	w->account = a;
+	TAILQ_INSERT_TAIL(&a->waiters, w, list);
+}
+
+void waiter_cancel(struct waiter *w)
+{
+	struct account *a = w->account;
+
+	if (!a)
+		return;
+	w->account = NULL;
+	TAILQ_REMOVE(&a->waiters, w, list);
+	if (TAILQ_EMPTY(&a->waiters))
+		LIST_REMOVE(a, late);
+}
