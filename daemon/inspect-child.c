@@ -474,6 +474,8 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 		return answer_mark(q, fd);
 	case INSPECT_WRITE:
 		return answer_write(q, fd);
+	case INSPECT_PIDS:
+		return answer_pids(q, fd);
 	default:
 		return -EINVAL;
 	}
@@ -509,6 +511,9 @@ static void serve(struct child *c)
 			return;
 		reply.seq = request.seq;
 		reply.result = answer(c, &request, fd, &reply, &out);
+		/* Before the core goes on: ours must not be the last reference to a client's
+		 * socket, with what that may have in flight. */
+		close_fd(&fd);
 		if (wire_send(c->sock, &reply, sizeof(reply), out) < 0)
 			return;
 	}

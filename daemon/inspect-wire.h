@@ -21,18 +21,23 @@ enum inspect_op {
 	INSPECT_MARK_CLEAR,
 	INSPECT_MARK_GET,
 	INSPECT_WRITE, /* text; the request carries the file's fd */
+	INSPECT_PIDS,  /* number: how many of pids; the request carries the socket's fd */
 	INSPECT_MAX,
 };
 
 #define INSPECT_NO_HIERARCHY UINT32_MAX
 #define INSPECT_TEXT_MAX 64
+#define INSPECT_PIDS_MAX 64
 
 struct inspect_request {
 	uint32_t seq;
 	uint32_t op;
 	int32_t pid, other;
 	uint32_t number;
-	char text[INSPECT_TEXT_MAX]; /* NUL-terminated */
+	union {
+		char text[INSPECT_TEXT_MAX]; /* NUL-terminated */
+		int32_t pids[INSPECT_PIDS_MAX];
+	};
 };
 
 struct inspect_reply {
@@ -51,6 +56,9 @@ int wire_send(int sock, const void *data, size_t size, int fd);
  * time-out.
  */
 int wire_recv(int sock, void *data, size_t size, int *ret_fd);
+
+/* INSPECT_PIDS: how many were sent. */
+int answer_pids(const struct inspect_request *q, int sock);
 
 /* The child: takes `sock`, answers until the other end closes. */
 _Noreturn void inspect_child_run(int sock, pid_t parent, const struct hierarchies *hierarchies);

@@ -245,6 +245,18 @@ int inspect_write_devices(struct inspector *i, int fd, const char *rule)
 	return fd < 0 ? -EBADF : ask(i, &request, fd, &reply, NULL);
 }
 
+int inspect_send_pids(struct inspector *i, int sock, const int32_t *pids, size_t n)
+{
+	struct inspect_request request = {.op = INSPECT_PIDS};
+	struct inspect_reply reply;
+	int r;
+
+	request.number = n < INSPECT_PIDS_MAX ? (uint32_t)n : INSPECT_PIDS_MAX;
+	memcpy(request.pids, pids, request.number * sizeof(*pids));
+	r = sock < 0 ? -EBADF : ask(i, &request, sock, &reply, NULL);
+	return r < 0 ? r : reply.result;
+}
+
 static int ask_mark(struct inspector *i, enum inspect_op op, int dirfd, enum mark mark)
 {
 	struct inspect_request request = {.op = op, .number = mark};

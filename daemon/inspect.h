@@ -66,6 +66,15 @@ int inspect_pidns(struct inspector *i, pid_t pid);
  * -E2BIG: too long for one. */
 int inspect_write_devices(struct inspector *i, int fd, const char *rule);
 
+/*
+ * Sends a byte with the credentials {pid, 0, 0} for each of these processes of the host over a unix
+ * socket that a client passed (others' pids need CAP_SYS_ADMIN), at most 64, as many as it takes at
+ * once. Returns how many; 0: it takes none now. For a process that has ended meanwhile the one
+ * before it is named again, so that their number stays what was announced. -EPIPE is the
+ * inspector's own end; the socket's is -ECONNRESET.
+ */
+int inspect_send_pids(struct inspector *i, int sock, const int32_t *pids, size_t n);
+
 /* By an fd of the cgroup's directory (not O_PATH). The value is the cgroup's id, so that a mark
  * that was copied elsewhere does not count. inspect_mark_get: 1 set and valid, 0 not. */
 int inspect_mark_set(struct inspector *i, int dirfd, enum mark mark);

@@ -32,7 +32,7 @@ struct row {
 	bool has_victim, victim_out, victim_beside, above, down, ancestor_out;
 	const char *key;
 	uint32_t uid, gid;
-	bool absolute;
+	bool absolute, host_ids;
 };
 
 #define D(u, g, m)                                            \
@@ -49,6 +49,7 @@ struct row {
 #define TASK(r, e, s) .has_victim = true, .victim = {.ruid = (r), .euid = (e), .suid = (s)}
 #define IDS(u, g) .uid = (uint32_t)(u), .gid = (uint32_t)(g)
 #define KEY_OF(name) .key = name
+#define HOST_IDS(u, g) .host_ids = true, .uid = (u), .gid = (g)
 #define LIMIT_KEY KEY_OF("memory.limit_in_bytes")
 #define FAR .far = true
 #define OUTSIDE .outside = true
@@ -94,6 +95,7 @@ static void call_of_row(const struct row *r, struct call *c)
 		.has_file = r->key,
 		.uid = r->uid,
 		.gid = r->gid,
+		.host_ids = r->host_ids,
 		.absolute = r->absolute,
 		.max_depth = 16};
 	c->place = (struct place){.way = r->way,

@@ -46,10 +46,11 @@ static void test_outside_reads_like_missing(void **state)
 	static const enum reason pairs[][2] = {
 		{REASON_CGROUP_OUTSIDE, REASON_CGROUP_MISSING},
 		{REASON_TASK_OUTSIDE, REASON_TASK_MISSING},
+		{REASON_SPEAK_MISSING, REASON_TASK_MISSING},
 	};
 
 	(void)state;
-	for (size_t i = 0; i < 2; i++) {
+	for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
 		const struct reason_row *a = reason_row(pairs[i][0]), *b = reason_row(pairs[i][1]);
 		char other[512];
 
