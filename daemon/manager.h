@@ -28,6 +28,7 @@ struct options {
 	unsigned n_sockets;
 	const char *mount, *ignore, *pidfile;
 	unsigned max_depth, max_peers, max_peers_uid;
+	uint64_t scm_usec; /* each step of an exchange of credentials */
 	int ready_fd;
 	bool daemonize, sigstop, strict, debug, no_sandbox;
 	struct transport_limits limits;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { FLAG, TEXT, NUMBER, SOCKET, HELP, VERSION };
+enum kind { FLAG, TEXT, NUMBER, SECONDS, SOCKET, HELP, VERSION };
 
 static const struct row {
 	const char *name;
@@ -37,8 +37,14 @@ static const struct row {
 		AT(max_peers_uid), 1, 1 << 20},
 	{"message-max", 0, NUMBER, "BYTES", "the longest message taken (65536)",
 		AT(limits.message_max), 1024, 65536},
-	{"auth-timeout", 0, NUMBER, "SECONDS", "from connecting to the end of authentication (5)",
+	{"queue-max", 0, NUMBER, "N",
+		"replies that may wait for a client to read; with so many it is dropped (64)",
+		AT(limits.replies_max), 2, 4096},
+	{"auth-timeout", 0, SECONDS, "SECONDS", "from connecting to the end of authentication (5)",
 		AT(limits.auth_usec), 1, 600},
+	{"scm-timeout", 0, SECONDS, "SECONDS",
+		"each step of a call that passes credentials over a socket (2)", AT(scm_usec), 1,
+		60},
 	{"strict-identity", 0, FLAG, NULL,
 		"refuse clients where the kernel cannot tell for sure who they are (before 6.5)",
 		AT(strict), 0, 0},
@@ -97,6 +103,7 @@ static enum options_result wrong(const struct row *row, const char *argument, co
 	return OPTIONS_WRONG;
 }
 
+/* NUMBER is an unsigned, SECONDS a uint64_t of microseconds. */
 static enum options_result number_set(const struct row *row, const char *text, struct options *o)
 {
 	void *field = (char *)o + row->offset;
@@ -107,8 +114,8 @@ static enum options_result number_set(const struct row *row, const char *text, s
 		snprintf(must, sizeof(must), "a number from %u to %u", row->min, row->max);
 		return wrong(row, text, must);
 	}
-	if (field == &o->limits.auth_usec)
-		o->limits.auth_usec = (uint64_t)value * 1000000;
+	if (row->kind == SECONDS)
+		*(uint64_t *)field = (uint64_t)value * 1000000;
 	else
 		*(unsigned *)field = value;
 	return OPTIONS_RUN;
@@ -124,6 +131,7 @@ static enum options_result row_apply(const struct row *row, char *argument, stru
 		*(const char **)((char *)o + row->offset) = argument;
 		return OPTIONS_RUN;
 	case NUMBER:
+	case SECONDS:
 		return number_set(row, argument, o);
 	case SOCKET:
 		if (argument[0] != '/')
@@ -160,6 +168,7 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 		.max_depth = 16,
 		.max_peers = 16384,
 		.max_peers_uid = 4096,
+		.scm_usec = 2000000,
 		.ready_fd = -1,
 		.limits = transport_limits_default,
 	};

@@ -337,7 +337,7 @@ void peer_accept(struct manager *manager, int fd)
 	if (r < 0)
 		close(fd);
 	else
-		r = transport_new(manager->event, manager->porters, peer->account, fd, &manager->options->limits, &transport_ops,
+		r = transport_new(manager->event, fd, &manager->options->limits, &transport_ops,
 			peer, &peer->transport);
 	now = clock_monotonic();
 	if (peer && peer->account)

@@ -35,7 +35,12 @@ static void test_defaults(void **state)
 	assert_int_equal(parse("", &o), OPTIONS_RUN);
 	assert_int_equal(o.n_sockets, 0);
 	assert_int_equal(o.max_depth, 16);
+	assert_int_equal(o.max_peers, 16384);
+	assert_int_equal(o.max_peers_uid, 4096);
 	assert_int_equal(o.limits.message_max, 65536);
+	assert_int_equal(o.limits.replies_max, 64);
+	assert_int_equal(o.limits.auth_usec, 5000000);
+	assert_int_equal(o.scm_usec, 2000000);
 	assert_int_equal(o.ready_fd, -1);
 	assert_null(o.mount);
 	assert_false(o.daemonize || o.sigstop || o.strict || o.debug || o.no_sandbox);
@@ -62,12 +67,52 @@ static void test_values(void **state)
 	assert_true(o.daemonize && o.sigstop && o.debug);
 }
 
+/* Each limit at both ends, and just beyond them. */
+static void test_limits(void **state)
+{
+	static const struct {
+		const char *name;
+		unsigned min, max, scale;
+		size_t offset, size;
+	} limits[] = {
+#define AT(field) offsetof(struct options, field), sizeof(((struct options *)0)->field)
+		{"max-depth", 1, 128, 1, AT(max_depth)},
+		{"max-clients", 1, 1 << 20, 1, AT(max_peers)},
+		{"max-clients-per-uid", 1, 1 << 20, 1, AT(max_peers_uid)},
+		{"message-max", 1024, 65536, 1, AT(limits.message_max)},
+		{"queue-max", 2, 4096, 1, AT(limits.replies_max)},
+		{"auth-timeout", 1, 600, 1000000, AT(limits.auth_usec)},
+		{"scm-timeout", 1, 60, 1000000, AT(scm_usec)},
+#undef AT
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
+		unsigned values[] = {
+			limits[i].min, limits[i].max, limits[i].min - 1, limits[i].max + 1};
+
+		for (size_t j = 0; j < 4; j++) {
+			char line[64];
+			uint64_t got = 0;
+			struct options o;
+
+			snprintf(line, sizeof(line), "--%s %u", limits[i].name, values[j]);
+			assert_int_equal(parse(line, &o), j < 2 ? OPTIONS_RUN : OPTIONS_WRONG);
+			if (j >= 2)
+				continue;
+			memcpy(&got, (char *)&o + limits[i].offset, limits[i].size);
+			assert_int_equal(got, (uint64_t)values[j] * limits[i].scale);
+		}
+	}
+}
+
 static void test_wrong(void **state)
 {
 	static const char *const lines[] = {"--max-depth 0", "--max-depth 129", "--max-depth x",
 		"--max-depth 3x", "--max-depth -3", "--max-depth +3", "--max-depth", "--socket rel",
 		"--ready-fd -1", "--nonsense", "word", "--message-max 65537", "--auth-timeout 0",
-		"-x"};
+		"--queue-max 0", "--queue-max 64k", "--scm-timeout 0", "--scm-timeout 61",
+		"--scm-timeout 2.5", "--scm-timeout 99999999999999999999", "-x"};
 	struct options o = {.max_depth = 77};
 
 	(void)state;
@@ -98,6 +143,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_wrong),
 		cmocka_unit_test(test_too_many_sockets),
 	};
