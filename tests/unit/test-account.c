@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include <errno.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "../../daemon/account.h"
+
+#define MS UINT64_C(1000000)
+
+static struct accounts as;
+static sd_event *event;
+static unsigned gone_on;
+
+static void on_go(struct waiter *w)
+{
+	assert_null(w->account);
+	gone_on++;
+}
+
+static int setup(void **state)
+{
+	as = (struct accounts){
+		.connections_max = 320,
+		.connections_max_account = 80,
+		.connections_kept = 20,
+		.exchanges_max = 256,
+	};
+	gone_on = 0;
+	if (sd_event_new(&event) < 0)
+		return -1;
+	return accounts_init(&as, event, on_go);
+}
+
+static int teardown(void **state)
+{
+	accounts_done(&as);
+	event = sd_event_unref(event);
+	for (size_t i = 0; i < ACCOUNT_BUCKETS; i++)
+		assert_true(LIST_EMPTY(&as.buckets[i]));
+	assert_int_equal(as.connections, 0);
+	assert_int_equal(as.exchanges, 0);
+	return 0;
+}
+
+/* One record for a number, also where many share a bucket; gone with the last reference. */
+static void test_records(void **state)
+{
+	struct account *a = account_get(&as, 7), *b = account_get(&as, 7 + ACCOUNT_BUCKETS);
+
+	assert_ptr_not_equal(a, b);
+	assert_ptr_equal(account_get(&as, 7), a);
+	assert_ptr_equal(account_get(&as, 7 + ACCOUNT_BUCKETS), b);
+	for (int i = 0; i < 2; i++) {
+		assert_null(account_put(a));
+		account_put(b);
+	}
+	assert_true(LIST_EMPTY(&as.buckets[7]));
+	assert_null(account_put(NULL));
+}
+
+static unsigned connect_all(struct account *a, unsigned n)
+{
+	unsigned got = 0;
+
+	while (got < n && account_take_connection(a) == 0)
+		got++;
+	return got;
+}
+
+static void disconnect(struct account *a, unsigned n)
+{
+	while (n-- > 0)
+		account_put_connection(a);
+}
+
+/* 320 in all: 80 of one account, 20 kept for host root, 20 for who has few. */
+static void test_connections(void **state)
+{
+	struct account *root = account_get(&as, 0), *a[6];
+
+	for (uint64_t i = 0; i < 6; i++)
+		a[i] = account_get(&as, 1000 + i);
+	assert_int_equal(connect_all(a[0], 1000), 80);
+	assert_int_equal(connect_all(a[1], 1000), 80);
+	assert_int_equal(connect_all(a[2], 1000), 80);
+	assert_int_equal(connect_all(a[3], 1000), 40);
+	assert_int_equal(connect_all(a[4], 1000), 16);
+	assert_int_equal(connect_all(a[5], 1000), 4);
+	assert_int_equal(connect_all(root, 1000), 20);
+	assert_int_equal(account_take_connection(a[5]), -EDQUOT);
+	/* one that ends makes room, for who has few */
+	disconnect(a[0], 1);
+	assert_int_equal(account_take_connection(a[0]), -EDQUOT);
+	assert_int_equal(account_take_connection(a[5]), -EDQUOT);
+	disconnect(root, 20);
+	assert_int_equal(account_take_connection(a[0]), -EDQUOT);
+	assert_int_equal(connect_all(a[5], 1000), 1);
+	disconnect(a[0], 79);
+	disconnect(a[1], 80);
+	disconnect(a[2], 80);
+	/* nobody's share binds host root */
+	assert_int_equal(connect_all(root, 1000), 320 - 40 - 16 - 5);
+	disconnect(root, 320 - 40 - 16 - 5);
+	disconnect(a[3], 40);
+	disconnect(a[4], 16);
+	disconnect(a[5], 5);
+	for (size_t i = 0; i < 6; i++)
+		account_put(a[i]);
+	account_put(root);
+}
+
+/* They outlive the connection. */
+static void test_exchanges(void **state)
+{
+	struct account *root = account_get(&as, 0), *a[4];
+	unsigned n = 0;
+
+	for (uint64_t i = 0; i < 4; i++) {
+		a[i] = account_get(&as, 1000 + i);
+		for (n = 0; account_take_exchange(a[i]) == 0; n++)
+			;
+		assert_int_equal(n, i < 3 ? ACCOUNT_EXCHANGES_MAX : 240 - 192);
+		account_put(a[i]);
+	}
+	for (n = 0; account_take_exchange(root) == 0; n++)
+		;
+	assert_int_equal(n, 16);
+	assert_int_equal(account_take_exchange(root), -EDQUOT);
+	account_put_exchange(a[0]);
+	assert_int_equal(account_take_exchange(root), 0);
+	for (int i = 0; i < 17; i++)
+		account_put_exchange(root);
+	assert_int_equal(account_take_exchange(a[0]), 0);
+	for (int i = 0; i < ACCOUNT_EXCHANGES_MAX; i++)
+		for (int j = 0; j < 3; j++)
+			account_put_exchange(a[j]);
+	for (int i = 0; i < 48; i++)
+		account_put_exchange(a[3]);
+	account_put(root);
+}
+
+static void test_unread(void **state)
+{
+	struct account *a = account_get(&as, 1), *b = account_get(&as, 2);
+	size_t first = 0, second = 0, other = 0;
+
+	assert_int_equal(account_set_unread(a, &first, ACCOUNT_UNREAD_MAX - 10), 0);
+	assert_int_equal(account_set_unread(a, &second, 10), 0);
+	assert_int_equal(account_set_unread(b, &other, 10), 0);
+	assert_int_equal(account_set_unread(a, &second, 11), -EDQUOT);
+	assert_int_equal(second, 11);
+	/* less is no offence, even where it is still too much */
+	assert_int_equal(account_set_unread(a, &first, ACCOUNT_UNREAD_MAX - 10), 0);
+	assert_int_equal(account_set_unread(a, &first, 0), 0);
+	assert_int_equal(a->unread, 11);
+	assert_int_equal(account_set_unread(a, &second, 0), 0);
+	assert_int_equal(a->unread, 0);
+	account_put(a);
+	account_put(b);
+}
+
+/* Who uses little goes first, who uses much waits where others want some. */
+static void test_turns(void **state)
+{
+	struct account *root = account_get(&as, 0), *a = account_get(&as, 1),
+		       *b = account_get(&as, 2);
+	uint64_t now = 1000 * METER_NSEC;
+
+	assert_int_equal(account_turn(a, now), TURN_NOW);
+	account_charge(a, now, 5 * MS);
+	assert_int_equal(account_turn(a, now), TURN_NOW);
+	account_charge(a, now, 1);
+	assert_int_equal(account_turn(a, now), TURN_LATER);
+	assert_int_equal(account_turn(b, now), TURN_NOW);
+	/* alone it may have all */
+	account_charge(a, now, 80 * MS);
+	assert_int_equal(account_turn(a, now), TURN_LATER);
+	account_charge(b, now, 1 * MS);
+	assert_int_equal(account_turn(a, now), TURN_WAIT);
+	assert_int_equal(account_turn(b, now), TURN_NOW);
+	/* half a span later than the next: half of it still counts */
+	now += METER_NSEC + METER_NSEC / 2;
+	assert_int_equal(account_turn(a, now), TURN_LATER);
+	now += METER_NSEC;
+	assert_int_equal(account_turn(a, now), TURN_NOW);
+	/* long afterwards nothing counts */
+	account_charge(a, now, 90 * MS);
+	assert_int_equal(account_turn(a, now + 3 * METER_NSEC), TURN_NOW);
+	/* host root never waits, and counts as others do */
+	now += 10 * METER_NSEC;
+	account_charge(root, now, 99 * MS);
+	account_charge(a, now, 60 * MS);
+	assert_int_equal(account_turn(root, now), TURN_NOW);
+	assert_int_equal(account_turn(a, now), TURN_WAIT);
+	account_put(a);
+	account_put(b);
+	account_put(root);
+}
+
+/* Those that wait go on from the loop; who is cancelled does not. */
+static void test_waiters(void **state)
+{
+	struct account *root = account_get(&as, 0), *a = account_get(&as, 1),
+		       *b = account_get(&as, 2);
+	struct waiter waiters[4] = {};
+	uint64_t now = clock_monotonic();
+
+	account_charge(root, now, 1 * MS);
+	account_charge(a, now, 70 * MS);
+	account_charge(b, now, 70 * MS);
+	for (int i = 0; i < 3; i++)
+		account_wait(a, &waiters[i]);
+	account_wait(a, &waiters[0]);
+	account_wait(b, &waiters[3]);
+	waiter_cancel(&waiters[1]);
+	waiter_cancel(&waiters[1]);
+	for (int i = 0; gone_on < 3 && i < 1000; i++)
+		assert_true(sd_event_run(event, 1000000) >= 0);
+	assert_int_equal(gone_on, 3);
+	for (int i = 0; i < 4; i++)
+		assert_null(waiters[i].account);
+	assert_true(LIST_EMPTY(&as.late));
+	/* and again */
+	account_charge(root, clock_monotonic(), 1 * MS);
+	account_charge(a, clock_monotonic(), 70 * MS);
+	account_wait(a, &waiters[0]);
+	waiter_cancel(&waiters[0]);
+	assert_true(LIST_EMPTY(&as.late));
+	account_put(a);
+	account_put(b);
+	account_put(root);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(test_records, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_connections, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_exchanges, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_unread, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_waiters, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
