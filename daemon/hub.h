@@ -7,7 +7,9 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 #include <systemd/sd-event.h>
 #include <systemd/sd-id128.h>
 
@@ -27,17 +29,27 @@ struct hub {
 	void (*turn)(struct link *l);
 	int feed, food; /* written by us; read by sd-bus, each connection through a duplicate */
 	sd_id128_t id;	/* the server's, made once */
+	/* What was fed last in the place of a client's fd: its inode, and the number that whoever
+	 * received it most likely has. */
+	dev_t dummy_dev;
+	ino_t dummy_ino;
+	int dummy;
 };
 
 /* The hub, or a new one. -EBUSY: it is on another event loop. */
 int hub_get(sd_event *event, void (*turn)(struct link *l), struct hub **ret);
 struct hub *hub_unref(struct hub *h); /* returns NULL */
 
-/* All or nothing; at most HUB_MESSAGE_MAX bytes. -ENOBUFS. */
-int hub_feed(struct hub *h, const void *data, size_t size);
+/* All or nothing; at most HUB_MESSAGE_MAX bytes. `with_fd`: a socket of ours that leads nowhere
+ * rides on them. -ENOBUFS. */
+int hub_feed(struct hub *h, const void *data, size_t size, bool with_fd);
 
-/* What one connection left unread must never be read by another. */
+/* What one connection left unread must never be read by another. Fds in it are ours. */
 void hub_drain(struct hub *h);
+
+/* sd-bus forgets to close the fds of a message that it finds malformed (libsystemd 252). After it
+ * has passed over the one that was fed last. */
+void hub_reclaim(struct hub *h);
 
 /* turn() is called for `l` once, in one of the loop's next turns, behind other events; `later`:
  * when there is nothing else to do. A few at a time, so that nobody waits for all of them. */

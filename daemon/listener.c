@@ -22,6 +22,7 @@
 struct listener {
 	const struct listener_ops *ops;
 	void *userdata;
+	struct porters *porters;
 	sd_event *event;
 	sd_event_source *io, *resume;
 	int fd;
@@ -67,7 +68,7 @@ static void listener_pause(struct listener *l)
 		close(l->spare_fd);
 		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
-			close(fd);
+			porters_close(l->porters, fd);
 		l->spare_fd = spare_open();
 	}
 	if (l->resume || sd_event_now(l->event, CLOCK_MONOTONIC, &now) < 0)
@@ -102,7 +103,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 }
 
 static struct listener *listener_alloc(
-	sd_event *event, const struct listener_ops *ops, void *userdata)
+	sd_event *event, struct porters *porters, const struct listener_ops *ops, void *userdata)
 {
 	struct listener *l = calloc(1, sizeof(*l));
 
@@ -110,6 +111,7 @@ static struct listener *listener_alloc(
 		return NULL;
 	l->ops = ops;
 	l->userdata = userdata;
+	l->porters = porters;
 	l->event = sd_event_ref(event);
 	l->fd = l->lock_fd = -EBADF;
 	l->spare_fd = spare_open();
@@ -213,8 +215,8 @@ static int bind_and_rename(struct listener *l, struct sockaddr_un *addr)
 	return 0;
 }
 
-int listener_new_path(sd_event *event, const char *path, const struct listener_ops *ops,
-	void *userdata, struct listener **ret)
+int listener_new_path(sd_event *event, struct porters *porters, const char *path,
+	const struct listener_ops *ops, void *userdata, struct listener **ret)
 {
 	__attribute__((cleanup(listener_freep))) struct listener *l = NULL;
 	struct sockaddr_un addr = {.sun_family = AF_UNIX};
@@ -225,7 +227,7 @@ int listener_new_path(sd_event *event, const char *path, const struct listener_o
 		return -EINVAL;
 	if (strlen(path) >= sizeof(addr.sun_path))
 		return -ENAMETOOLONG;
-	l = listener_alloc(event, ops, userdata);
+	l = listener_alloc(event, porters, ops, userdata);
 	if (!l)
 		return -ENOMEM;
 	l->path = strdup(path);
@@ -264,13 +266,13 @@ static bool is_listener(int fd)
 	       getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &n) == 0 && listening;
 }
 
-int listener_new_fd(sd_event *event, int fd, const struct listener_ops *ops, void *userdata,
-	struct listener **ret)
+int listener_new_fd(sd_event *event, struct porters *porters, int fd,
+	const struct listener_ops *ops, void *userdata, struct listener **ret)
 {
 	__attribute__((cleanup(listener_freep))) struct listener *l = NULL;
 	int r, flags;
 
-	l = listener_alloc(event, ops, userdata);
+	l = listener_alloc(event, porters, ops, userdata);
 	if (!l) {
 		close(fd);
 		return -ENOMEM;
@@ -307,8 +309,9 @@ struct listener *listener_free(struct listener *l)
 	sd_event_unref(l->event);
 	if (l->lock_fd >= 0)
 		remove_socket(l);
+	/* With those in its queue that nobody accepted. */
 	if (l->fd >= 0)
-		close(l->fd);
+		porters_bury(l->porters, l->fd);
 	if (l->spare_fd >= 0)
 		close(l->spare_fd);
 	/* Last: until then nobody else takes the path. */

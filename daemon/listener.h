@@ -8,20 +8,23 @@
 
 #include <systemd/sd-event.h>
 
+#include "porter.h"
+
 struct listener;
 
 struct listener_ops {
 	void (*accepted)(void *userdata, int fd); /* takes fd, non-blocking and close-on-exec */
 };
 
-/* -EADDRINUSE: another instance serves it (left alone). -ENOTSOCK: something else has that name
+/* `porters` may be NULL, see porters_bury(): what waits unaccepted may carry fds.
+ * -EADDRINUSE: another instance serves it (left alone). -ENOTSOCK: something else has that name
  * (left alone). Makes the directory (0755) if it is missing. Mode of the socket: 0666. */
-int listener_new_path(sd_event *event, const char *path, const struct listener_ops *ops,
-	void *userdata, struct listener **ret);
+int listener_new_path(sd_event *event, struct porters *porters, const char *path,
+	const struct listener_ops *ops, void *userdata, struct listener **ret);
 /* An inherited listening stream socket of AF_UNIX (LISTEN_FDS); takes fd. -EINVAL: it is not one.
  */
-int listener_new_fd(sd_event *event, int fd, const struct listener_ops *ops, void *userdata,
-	struct listener **ret);
+int listener_new_fd(sd_event *event, struct porters *porters, int fd,
+	const struct listener_ops *ops, void *userdata, struct listener **ret);
 /* Closes; removes a socket that we made, if it is still ours. Returns NULL. */
 struct listener *listener_free(struct listener *l);
 

@@ -35,7 +35,8 @@
 #define RECENT_MAX 512
 /* A socket that was passed, and the same four of the process that is spoken for. */
 #define FDS_PER_EXCHANGE 5
-#define FDS_OWN 256
+/* Among them two for each porter that there may be, and one for each that is to end. */
+#define FDS_OWN 512
 /* A call that waits for a worker holds two directories a hierarchy, or one hierarchy's file too,
  * its victim and a pid namespace. */
 #define FDS_PER_HIERARCHY 2
@@ -190,7 +191,8 @@ static int listen_path(struct manager *m, const char *path)
 
 	if (m->n_listeners == LISTENERS_MAX)
 		return fail(-E2BIG, path);
-	r = listener_new_path(m->event, path, &listener_ops, m, &m->listeners[m->n_listeners]);
+	r = listener_new_path(
+		m->event, m->porters, path, &listener_ops, m, &m->listeners[m->n_listeners]);
 	if (r == -EADDRINUSE) {
 		log_line(LOG_ERR, "another instance serves %s; it was left alone", path);
 		return r;
@@ -216,7 +218,7 @@ static int listen_inherited(struct manager *m, int n)
 	for (int i = 0; r >= 0 && i < n; i++) {
 		if (m->n_listeners == LISTENERS_MAX)
 			return fail(-E2BIG, "inherited sockets");
-		r = listener_new_fd(m->event, SD_LISTEN_FDS_START + i, &listener_ops, m,
+		r = listener_new_fd(m->event, m->porters, SD_LISTEN_FDS_START + i, &listener_ops, m,
 			&m->listeners[m->n_listeners]);
 		if (r < 0)
 			return fail(r, "an inherited file descriptor is no listening unix stream "
@@ -274,6 +276,19 @@ static int on_inspector_end(sd_event_source *source, int fd, uint32_t revents, v
 	return 0;
 }
 
+static int on_zygote_end(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	manager_fail(userdata, -EPIPE, "the porters' zygote has ended");
+	return 0;
+}
+
+static int start_porters(struct manager *m)
+{
+	int fd = zygote_pidfd(m->zygote), r = porters_new(m->event, m->zygote, &m->porters);
+
+	return r < 0 ? r : sd_event_add_io(m->event, NULL, fd, EPOLLIN, on_zygote_end, m);
+}
+
 static int watch_inspector(struct manager *m)
 {
 	int fd = inspector_pidfd(m->inspector);
@@ -329,11 +344,16 @@ static int manager_start(struct manager *m)
 	r = inspector_start(&m->hierarchies, &m->inspector);
 	if (r < 0)
 		return fail(r, "starting the inspector");
+	r = zygote_start(!m->options->no_sandbox, &m->zygote);
+	if (r < 0)
+		return fail(r, "starting the porters' zygote");
 	r = sd_event_new(&m->event);
 	if (r >= 0)
 		r = add_signals(m);
 	if (r >= 0)
 		r = watch_inspector(m);
+	if (r >= 0)
+		r = start_porters(m);
 	if (r >= 0)
 		r = peers_init(m);
 	if (r >= 0)
@@ -384,6 +404,8 @@ struct manager *manager_free(struct manager *m)
 		workers_finish(m->workers);
 	watch_free(m->watch);
 	workers_free(m->workers);
+	porters_free(m->porters);
+	zygote_free(m->zygote);
 	inspector_free(m->inspector);
 	hierarchies_done(&m->hierarchies);
 	sd_event_unref(m->event);

@@ -13,6 +13,7 @@
 #include "identity.h"
 #include "inspect.h"
 #include "listener.h"
+#include "porter.h"
 #include "transport.h"
 #include "watch.h"
 #include "workers.h"
@@ -39,6 +40,8 @@ struct manager {
 	sd_event *event;
 	struct hierarchies hierarchies;
 	struct inspector *inspector;
+	struct zygote *zygote;
+	struct porters *porters;
 	struct workers *workers;
 	struct watch *watch;
 	struct listener *listeners[LISTENERS_MAX];

@@ -337,8 +337,8 @@ void peer_accept(struct manager *manager, int fd)
 	if (r < 0)
 		close(fd);
 	else
-		r = transport_new(manager->event, fd, &manager->options->limits, &transport_ops,
-			peer, &peer->transport);
+		r = transport_new(manager->event, manager->porters, peer->account->number, fd,
+			&manager->options->limits, &transport_ops, peer, &peer->transport);
 	now = clock_monotonic();
 	if (peer && peer->account)
 		account_charge(peer->account, now, now - begun);

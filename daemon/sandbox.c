@@ -2,11 +2,18 @@
 #include "sandbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "cleanup.h"
 
 /* Root-owned cgroup files need none of these; directories that a container owns need DAC_OVERRIDE,
  * giving away needs CHOWN and FOWNER (capabilities(7)); cpuset and cpu ask SYS_NICE of whoever
@@ -55,6 +62,31 @@ static const int refused[] = {
 	SCMP_SYS(memfd_create),
 };
 
+/* A porter's: its channel, sockets, the time, its end. */
+static const int porter_calls[] = {
+	SCMP_SYS(recvmsg),
+	SCMP_SYS(sendmsg),
+	SCMP_SYS(sendto),
+	SCMP_SYS(getsockopt),
+	SCMP_SYS(poll),
+	SCMP_SYS(ppoll),
+	SCMP_SYS(close),
+	SCMP_SYS(clock_gettime),
+	SCMP_SYS(restart_syscall),
+	SCMP_SYS(rt_sigreturn),
+	SCMP_SYS(exit_group),
+};
+
+/* What makes a porter of a fork besides. */
+static const int zygote_calls[] = {
+	SCMP_SYS(clone3),
+	SCMP_SYS(prctl),
+	SCMP_SYS(getppid),
+	SCMP_SYS(dup2),
+	SCMP_SYS(dup3),
+	SCMP_SYS(close_range),
+};
+
 int sandbox_capabilities(void)
 {
 	cap_t caps = cap_init();
@@ -86,4 +118,73 @@ int sandbox_syscalls(void)
 		r = seccomp_load(filter);
 	seccomp_release(filter);
 	return r;
+}
+
+static int allow(scmp_filter_ctx filter, const int *calls, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 0);
+	return r;
+}
+
+/* Through a pipe, which takes more than any filter of ours at once. */
+static int program(scmp_filter_ctx filter, struct sock_fprog *ret)
+{
+	_cleanup_close_ int out = -EBADF;
+	_cleanup_close_ int in = -EBADF;
+	_cleanup_free_ struct sock_filter *code = NULL;
+	size_t size = BPF_MAXINSNS * sizeof(*code);
+	ssize_t n;
+	int r, fds[2];
+
+	if (pipe2(fds, O_CLOEXEC | O_NONBLOCK) < 0)
+		return -errno;
+	in = fds[0];
+	out = fds[1];
+	code = malloc(size);
+	if (!code)
+		return -ENOMEM;
+	r = seccomp_export_bpf(filter, out);
+	if (r < 0)
+		return r;
+	n = read(in, code, size);
+	if (n <= 0 || n % sizeof(*code) != 0)
+		return n < 0 ? -errno : -EIO;
+	*ret = (struct sock_fprog){.len = n / sizeof(*code), .filter = TAKE_PTR(code)};
+	return 0;
+}
+
+static int only(bool forks, struct sock_fprog *ret)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int r;
+
+	if (!filter)
+		return -EOPNOTSUPP;
+	r = allow(filter, porter_calls, sizeof(porter_calls) / sizeof(porter_calls[0]));
+	if (r >= 0 && forks)
+		r = allow(filter, zygote_calls, sizeof(zygote_calls) / sizeof(zygote_calls[0]));
+	if (r >= 0)
+		r = program(filter, ret);
+	seccomp_release(filter);
+	return r;
+}
+
+int sandbox_porter(struct sock_fprog *ret)
+{
+	return only(false, ret);
+}
+
+int sandbox_zygote(struct sock_fprog *ret)
+{
+	return only(true, ret);
+}
+
+int sandbox_load(const struct sock_fprog *filter)
+{
+	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter, 0, 0) == 0)
+		return 0;
+	return errno == EINVAL ? -EOPNOTSUPP : -errno;
 }

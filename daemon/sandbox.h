@@ -5,6 +5,8 @@
  */
 #pragma once
 
+#include <linux/filter.h>
+
 /* Keeps CHOWN, DAC_OVERRIDE, FOWNER, KILL and SYS_NICE, and sets no_new_privs. */
 int sandbox_capabilities(void);
 
@@ -12,3 +14,10 @@ int sandbox_capabilities(void);
  * ptrace, mounting, namespaces, modules, bpf, keys, sockets other than AF_UNIX. -EOPNOTSUPP: no
  * seccomp here. */
 int sandbox_syscalls(void);
+
+/* For the zygote and for the porters: a filter that lets pass what they need; another call ends the
+ * process. The caller frees ret->filter. -EOPNOTSUPP: no seccomp here. */
+int sandbox_zygote(struct sock_fprog *ret);
+int sandbox_porter(struct sock_fprog *ret);
+/* Needs no_new_privs. One may follow upon another. -EOPNOTSUPP: no seccomp here. */
+int sandbox_load(const struct sock_fprog *filter);

@@ -5,8 +5,13 @@
  * sd-bus reads only from a socketpair of ours, into which we put what was judged: during
  * authentication one line at a time, because sd-bus reads ahead of BEGIN; after it one message at a
  * time. The client's socket is peeked first: a message's size is bounded from its header, and no
- * control buffer is given, so that a passed fd shows as MSG_CTRUNC and is never received (a FUSE fd
- * would block close(2) for ever). In this version a message that carries fds ends the connection.
+ * control buffer is given, so that a passed fd shows as MSG_CTRUNC and is never received.
+ *
+ * Nor is anything dropped that may be the last reference to a passed fd, which could wait as long
+ * as a client likes: once a peek has shown fds nothing is taken before a porter has looked at them
+ * and holds them. One AF_UNIX socket, on a message that comes whole and in one piece from a client
+ * that negotiated fds, is what we take: sd-bus is fed a dummy in its place. All else ends the
+ * connection, with what is in its queue left to the undertaker.
  *
  * sd-bus cannot be let loose on the client's socket even for one message: what it finds malformed
  * it skips silently, and reads on.
@@ -20,6 +25,8 @@
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
+
+#include "porter.h"
 
 struct transport_limits {
 	uint32_t message_max; /* bytes of one message, header included: 65536 */
@@ -59,13 +66,20 @@ struct transport_ops {
 	void (*worked)(void *userdata, uint64_t now, uint64_t cost);
 };
 
-/* Takes `fd` (also on failure). `limits` and `ops` are borrowed for the transport's life. All
- * transports of a process are on one event loop (-EBUSY) of one thread. -EINVAL: message_max is
- * over 65536. */
-int transport_new(sd_event *event, int fd, const struct transport_limits *limits,
-	const struct transport_ops *ops, void *userdata, struct transport **ret);
+/* Takes `fd` (also on failure). `limits`, `ops` and `porters` are borrowed for the transport's
+ * life. `account`: whose porter looks at fds. `porters` may be NULL, for tests: then every fd ends
+ * the connection, and may be waited for. All transports of a process are on one event loop (-EBUSY)
+ * of one thread. -EINVAL: message_max is over 65536. */
+int transport_new(sd_event *event, struct porters *porters, uint64_t account, int fd,
+	const struct transport_limits *limits, const struct transport_ops *ops, void *userdata,
+	struct transport **ret);
 /* Closes without flushing: a peer that does not read would hold us for ever. Returns NULL. */
 struct transport *transport_free(struct transport *t);
+
+/* Within ops->message: the socket that came with the message, or NULL. The caller's then; what is
+ * not taken is freed after the callback. The fd that sd-bus shows is not it, and good for nothing.
+ */
+struct passed *transport_take_passed(struct transport *t);
 
 /* A request is being worked on elsewhere: no message is read until resume, so that the requests of
  * one connection keep their order. */

@@ -59,7 +59,7 @@ static void serve(bool ours, int fd)
 
 	check(sd_event_new(&event), "sd_event_new");
 	if (ours) {
-		check(transport_new(event, fd, &transport_limits_default, &ops, event, &t),
+		check(transport_new(event, NULL, 0, fd, &transport_limits_default, &ops, event, &t),
 			"transport_new");
 	} else {
 		check(sd_bus_new(&bus), "sd_bus_new");
@@ -179,7 +179,8 @@ static void bench_idle(unsigned n)
 				? -errno
 				: 0,
 			"socketpair");
-		check(transport_new(event, fds[1], &transport_limits_default, &ops, event, &all[i]),
+		check(transport_new(event, NULL, 0, fds[1], &transport_limits_default, &ops, event,
+			      &all[i]),
 			"transport_new");
 		peers[i] = fds[0];
 		idle_one(event, fds[0]);

@@ -114,7 +114,7 @@ static void spin(struct fixture *f)
 
 static int open_listener(struct fixture *f, struct listener **ret)
 {
-	return listener_new_path(f->event, f->path, &ops, f, ret);
+	return listener_new_path(f->event, NULL, f->path, &ops, f, ret);
 }
 
 static void test_accepts(void **state)
@@ -215,10 +215,10 @@ static void test_bad_paths(void **state)
 	char longer[200] = "/tmp/";
 
 	memset(longer + 5, 'x', sizeof(longer) - 6);
-	assert_int_equal(listener_new_path(f->event, "relative", &ops, f, &f->l), -EINVAL);
-	assert_int_equal(listener_new_path(f->event, longer, &ops, f, &f->l), -ENAMETOOLONG);
+	assert_int_equal(listener_new_path(f->event, NULL, "relative", &ops, f, &f->l), -EINVAL);
+	assert_int_equal(listener_new_path(f->event, NULL, longer, &ops, f, &f->l), -ENAMETOOLONG);
 	snprintf(longer, sizeof(longer), "%s/a/b/socket", f->dir);
-	assert_int_equal(listener_new_path(f->event, longer, &ops, f, &f->l), -ENOENT);
+	assert_int_equal(listener_new_path(f->event, NULL, longer, &ops, f, &f->l), -ENOENT);
 	assert_null(f->l);
 }
 
@@ -230,7 +230,7 @@ static void test_inherited(void **state)
 
 	snprintf(path, sizeof(path), "%s/inherited", f->dir);
 	fd = bound(path, true);
-	assert_int_equal(listener_new_fd(f->event, fd, &ops, f, &f->l), 0);
+	assert_int_equal(listener_new_fd(f->event, NULL, fd, &ops, f, &f->l), 0);
 	client = dial(path);
 	assert_true(client >= 0);
 	spin(f);
@@ -248,13 +248,14 @@ static void test_inherited_but_no_listener(void **state)
 	int fds[2];
 
 	snprintf(path, sizeof(path), "%s/inherited", f->dir);
-	assert_int_equal(listener_new_fd(f->event, bound(path, false), &ops, f, &f->l), -EINVAL);
+	assert_int_equal(
+		listener_new_fd(f->event, NULL, bound(path, false), &ops, f, &f->l), -EINVAL);
 	assert_int_equal(unlink(path), 0);
 	assert_int_equal(pipe2(fds, O_CLOEXEC), 0);
-	assert_int_equal(listener_new_fd(f->event, fds[0], &ops, f, &f->l), -EINVAL);
+	assert_int_equal(listener_new_fd(f->event, NULL, fds[0], &ops, f, &f->l), -EINVAL);
 	close(fds[1]);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, fds), 0);
-	assert_int_equal(listener_new_fd(f->event, fds[0], &ops, f, &f->l), -EINVAL);
+	assert_int_equal(listener_new_fd(f->event, NULL, fds[0], &ops, f, &f->l), -EINVAL);
 	close(fds[1]);
 	assert_null(f->l);
 }

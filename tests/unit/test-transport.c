@@ -142,7 +142,7 @@ static void start(struct fixture *f)
 	assert_int_equal(
 		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
 	f->peer = fds[0];
-	assert_int_equal(transport_new(f->event, fds[1], &f->limits, &ops, f, &f->t), 0);
+	assert_int_equal(transport_new(f->event, NULL, 0, fds[1], &f->limits, &ops, f, &f->t), 0);
 }
 
 /* Until nothing is left to do. */
@@ -467,7 +467,7 @@ static void test_50_fd_with_pipelined_begin(void **state)
 }
 
 /* The fd rides on bytes [from, n) of the second of two calls. */
-static void fd_on_part(struct fixture *f, size_t from, unsigned calls)
+static void fd_on_part(struct fixture *f, size_t from)
 {
 	unsigned char buf[512];
 	size_t n, first;
@@ -481,11 +481,11 @@ static void fd_on_part(struct fixture *f, size_t from, unsigned calls)
 	put_fd(f, buf + from, n - from, fd);
 	close(fd);
 	expect_closed(f, "a message carries file descriptors");
-	assert_int_equal(f->calls, calls);
+	assert_int_equal(f->calls, 0);
 	expect_bait_gone(in);
 	close(f->peer);
 	f->peer = -EBADF;
-	f->closed = f->calls = 0;
+	f->closed = 0;
 }
 
 static void test_50_fd_on_a_call(void **state)
@@ -493,11 +493,12 @@ static void test_50_fd_on_a_call(void **state)
 	unsigned char buf[256];
 	size_t first = make_call(buf, 1, false);
 
-	fd_on_part(*state, 0, 0);	   /* on the first of two in one write */
-	fd_on_part(*state, first, 1);	   /* on the second: the first was without */
-	fd_on_part(*state, first - 1, 0);  /* on the last byte of the first */
-	fd_on_part(*state, first + 8, 1);  /* within the second's fixed header */
-	fd_on_part(*state, first + 40, 1); /* on its second half */
+	/* Where fds ride cannot be told from a look, so none of both is taken. */
+	fd_on_part(*state, 0);		/* on the first of two in one write */
+	fd_on_part(*state, first);	/* on the second: the first was without */
+	fd_on_part(*state, first - 1);	/* on the last byte of the first */
+	fd_on_part(*state, first + 8);	/* within the second's fixed header */
+	fd_on_part(*state, first + 40); /* on its second half */
 }
 
 static void test_50_fd_on_the_rest(void **state)
@@ -853,9 +854,11 @@ static void test_refused(void **state)
 	assert_true(sd_event_new(&other) >= 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	assert_int_equal(
-		transport_new(other, fds[0], &transport_limits_default, &ops, f, &t), -EBUSY);
+		transport_new(other, NULL, 0, fds[0], &transport_limits_default, &ops, f, &t),
+		-EBUSY);
 	f->limits.message_max = 65537;
-	assert_int_equal(transport_new(f->event, fds[1], &f->limits, &ops, f, &t), -EINVAL);
+	assert_int_equal(
+		transport_new(f->event, NULL, 0, fds[1], &f->limits, &ops, f, &t), -EINVAL);
 	assert_null(t);
 	sd_event_unref(other);
 }

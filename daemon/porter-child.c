@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* A porter's own end: a loop over its channel and the sockets that it receives on. */
+#include "porter-wire.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "hub.h"
+#include "inspect-wire.h"
+
+/* The kernel's SCM_MAX_FD, and room for whatever else it may add to a message. */
+#define FDS_MAX 253
+#define CONTROL_SIZE (CMSG_SPACE(FDS_MAX * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred)) + 1024)
+
+struct held {
+	uint32_t id;
+	int fd;
+	unsigned rounds, done; /* of what is being received; rounds 0: nothing is */
+	uint64_t usec, deadline;
+	struct ucred creds[PORTER_ROUNDS_MAX];
+};
+
+struct child {
+	int sock;
+	bool tainted;
+	unsigned n;
+	struct held held[PORTER_THINGS_MAX];
+	struct pollfd polls[1 + PORTER_THINGS_MAX];
+	struct held *polled[1 + PORTER_THINGS_MAX];
+};
+
+/* What came with some bytes beside them. */
+struct baggage {
+	unsigned n_fds;
+	int fd; /* the first; never closed here */
+	bool has_creds, whole;
+	struct ucred creds;
+};
+
+static uint64_t now_usec(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000 + (uint64_t)ts.tv_nsec / 1000;
+}
+
+static void unpack(struct msghdr *msg, struct baggage *ret)
+{
+	*ret = (struct baggage){.fd = -EBADF, .whole = !(msg->msg_flags & MSG_CTRUNC)};
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET)
+			continue;
+		if (c->cmsg_type == SCM_RIGHTS && c->cmsg_len >= CMSG_LEN(sizeof(int))) {
+			ret->n_fds += (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+			memcpy(&ret->fd, CMSG_DATA(c), sizeof(int));
+		} else if (c->cmsg_type == SCM_CREDENTIALS &&
+			   c->cmsg_len == CMSG_LEN(sizeof(struct ucred))) {
+			ret->has_creds = true;
+			memcpy(&ret->creds, CMSG_DATA(c), sizeof(ret->creds));
+		}
+	}
+}
+
+/* recvmsg() with room for all that there can be. */
+static ssize_t look(int fd, void *data, size_t size, int flags, struct baggage *ret)
+{
+	static union {
+		char space[CONTROL_SIZE];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = {data, size};
+	struct msghdr msg = {
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control.space,
+		.msg_controllen = sizeof(control.space),
+	};
+	ssize_t n;
+
+	do
+		n = recvmsg(fd, &msg, flags | MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n < 0)
+		return -errno;
+	unpack(&msg, ret);
+	return n;
+}
+
+static int option(int fd, int name)
+{
+	socklen_t size = sizeof(int);
+	int value = -1;
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0 ? -errno : value;
+}
+
+/* One that data can go over. Asks nothing of it that could wait. */
+static bool is_unix(int fd)
+{
+	int type = option(fd, SO_TYPE);
+
+	return option(fd, SO_DOMAIN) == AF_UNIX &&
+	       (type == SOCK_STREAM || type == SOCK_DGRAM || type == SOCK_SEQPACKET) &&
+	       option(fd, SO_ACCEPTCONN) == 0;
+}
+
+static struct held *held_find(struct child *c, uint32_t id)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (c->held[i].id == id)
+			return &c->held[i];
+	return NULL;
+}
+
+/* Whatever is seen and not kept is not closed either: who knows what that would wait for. */
+static int judge(struct child *c, const struct porter_request *q, int conn)
+{
+	static unsigned char data[HUB_MESSAGE_MAX];
+	size_t size = q->size < sizeof(data) ? q->size : sizeof(data);
+	struct baggage bag;
+	ssize_t n = look(conn, data, size, MSG_PEEK, &bag);
+
+	if (n <= 0)
+		return n < 0 ? (int)n : -EPIPE;
+	if (bag.n_fds == 0 && bag.whole)
+		return 0;
+	if (bag.n_fds == 1 && bag.whole && c->n < PORTER_THINGS_MAX && is_unix(bag.fd)) {
+		c->held[c->n++] = (struct held){.id = q->id, .fd = bag.fd};
+		return 1;
+	}
+	c->tainted = true;
+	return -EBADMSG;
+}
+
+static int answer(struct child *c, struct porter_reply *reply, int fd)
+{
+	reply->tainted = c->tainted;
+	return wire_send(c->sock, reply, sizeof(*reply), fd);
+}
+
+/* 1: it has all its rounds. 0: it waits for more. */
+static int receive_step(struct child *c, struct held *h)
+{
+	struct baggage bag;
+	char byte;
+	ssize_t n = look(h->fd, &byte, 1, 0, &bag);
+
+	if (n == -EAGAIN)
+		return now_usec() < h->deadline ? 0 : -ETIMEDOUT;
+	if (n < 0)
+		return -EPIPE;
+	if (bag.n_fds > 0 || !bag.whole) {
+		c->tainted = true;
+		return -EBADMSG;
+	}
+	/* No end, but a datagram without a byte. */
+	if (n == 0)
+		return option(h->fd, SO_TYPE) == SOCK_DGRAM ? -EBADMSG : -EPIPE;
+	/* 0: those of a message from before SO_PASSCRED, which nobody sent. */
+	if (!bag.has_creds || bag.creds.pid == 0)
+		return -EBADMSG;
+	h->creds[h->done++] = bag.creds;
+	if (h->done == h->rounds)
+		return 1;
+	if (send(h->fd, "1", 1, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+		return -EPIPE;
+	h->deadline = now_usec() + h->usec;
+	return 0;
+}
+
+/* What could be said of it now is said. */
+static int receive_on(struct child *c, struct held *h)
+{
+	struct porter_reply reply = {.id = h->id};
+	int r = receive_step(c, h);
+
+	if (r == 0)
+		return 0;
+	h->rounds = 0;
+	reply.result = r < 0 ? r : 0;
+	if (r > 0)
+		memcpy(reply.creds, h->creds, sizeof(reply.creds));
+	return answer(c, &reply, -EBADF);
+}
+
+static int receive_begin(struct child *c, const struct porter_request *q)
+{
+	struct held *h = held_find(c, q->id);
+
+	if (!h || q->size < 1 || q->size > PORTER_ROUNDS_MAX)
+		return -EINVAL;
+	h->rounds = q->size;
+	h->done = 0;
+	h->usec = q->usec;
+	h->deadline = now_usec() + q->usec;
+	return 0;
+}
+
+static void release(struct child *c, uint32_t id)
+{
+	struct held *h = held_find(c, id);
+
+	if (!h)
+		return;
+	close(h->fd);
+	*h = c->held[--c->n];
+}
+
+static int handle(struct child *c)
+{
+	_cleanup_close_ int fd = -EBADF;
+	struct porter_request q;
+	struct porter_reply reply = {0};
+	int r = wire_recv(c->sock, &q, sizeof(q), &fd);
+
+	if (r < 0)
+		return r;
+	switch (q.op) {
+	case PORTER_JUDGE:
+		reply.id = q.id;
+		reply.result = judge(c, &q, fd);
+		/* The core has it too, so this is not the last. */
+		close_fd(&fd);
+		return answer(c, &reply, reply.result == 1 ? c->held[c->n - 1].fd : -EBADF);
+	case PORTER_RECEIVE:
+		return receive_begin(c, &q);
+	case PORTER_RELEASE:
+		release(c, q.id);
+		return 0;
+	case PORTER_HOLD:
+		(void)TAKE_FD(fd);
+		return 0;
+	default:
+		return -EPROTO;
+	}
+}
+
+/* Waits for the channel and for what is received; how many are polled. */
+static nfds_t await(struct child *c)
+{
+	uint64_t first = UINT64_MAX, now;
+	nfds_t n = 1;
+	int msec = -1;
+
+	c->polls[0] = (struct pollfd){.fd = c->sock, .events = POLLIN};
+	for (unsigned i = 0; i < c->n; i++) {
+		struct held *h = &c->held[i];
+
+		if (h->rounds == 0)
+			continue;
+		if (h->deadline < first)
+			first = h->deadline;
+		c->polled[n] = h;
+		c->polls[n++] = (struct pollfd){.fd = h->fd, .events = POLLIN};
+	}
+	if (first != UINT64_MAX) {
+		now = now_usec();
+		/* Rounded up, or it would spin for the last millisecond. */
+		msec = first <= now			     ? 0
+		       : (first - now) / 1000 >= INT_MAX - 1 ? INT_MAX
+							     : (int)((first - now) / 1000) + 1;
+	}
+	if (poll(c->polls, n, msec) < 0)
+		return 0;
+	return n;
+}
+
+static int turn(struct child *c)
+{
+	nfds_t n = await(c);
+	int r = 0;
+
+	/* Before the channel, whose RELEASE moves what is held. */
+	for (nfds_t i = 1; r == 0 && i < n; i++)
+		if (c->polls[i].revents || now_usec() >= c->polled[i]->deadline)
+			r = receive_on(c, c->polled[i]);
+	if (r == 0 && n > 0 && c->polls[0].revents)
+		r = handle(c);
+	return r;
+}
+
+_Noreturn void porter_run(int sock)
+{
+	static struct child c;
+
+	c.sock = sock;
+	while (turn(&c) == 0)
+		;
+	/* Closed by the exit, which waits for nobody's peer. */
+	_exit(0);
+}

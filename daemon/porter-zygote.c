@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The zygote's own end: forks porters, which are as bare as it is. */
+#include "porter-wire.h"
+
+#include <errno.h>
+#include <linux/filter.h>
+#include <linux/sched.h>
+#include <linux/seccomp.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/capability.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "inspect-wire.h"
+#include "sandbox.h"
+
+struct zygote_child {
+	pid_t pid;
+	bool confined;
+	struct sock_fprog filter; /* the porters' */
+};
+
+static int signals_set(void)
+{
+	/* It ends when the core closes the socket. Nobody waits for porters; the core has pidfds.
+	 */
+	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2, SIGCHLD};
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
+		if (signal(ignored[i], SIG_IGN) == SIG_ERR)
+			return -errno;
+	sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
+}
+
+static int caps_drop(void)
+{
+	cap_t none = cap_init();
+	int r;
+
+	if (!none)
+		return -errno;
+	/* The bounding set needs CAP_SETPCAP, and matters only to what executes. */
+	for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++)
+		if (cap_drop_bound(cap) < 0)
+			break;
+	cap_reset_ambient();
+	r = cap_set_proc(none) < 0 ? -errno : 0;
+	cap_free(none);
+	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+		r = -errno;
+	return r;
+}
+
+/* Dies with its parent; after the credentials, for a change of these can take it back. */
+static int follow(pid_t parent)
+{
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)
+		return -errno;
+	return getppid() == parent ? 0 : -EPIPE;
+}
+
+/* Its socket becomes 3, all behind it is closed. */
+static int fds_reduce(int *sock)
+{
+	if (*sock != 3 && dup2(*sock, 3) < 0)
+		return -errno;
+	closefrom(4);
+	*sock = 3;
+	return 0;
+}
+
+static int confine(struct zygote_child *z)
+{
+	struct sock_fprog own = {0};
+	int r = sandbox_porter(&z->filter);
+
+	if (r == 0)
+		r = sandbox_zygote(&own);
+	if (r == 0)
+		r = sandbox_load(&own);
+	free(own.filter);
+	/* A kernel without filters: as the core does, do without. */
+	if (r == -EOPNOTSUPP)
+		return 0;
+	z->confined = r == 0;
+	return r;
+}
+
+static int zygote_init(struct zygote_child *z, int *sock, pid_t parent, bool confined)
+{
+	int r;
+
+	prctl(PR_SET_NAME, "cgmd-porter");
+	z->pid = getpid();
+	r = signals_set();
+	if (r == 0)
+		r = fds_reduce(sock);
+	if (r == 0)
+		r = chdir("/") < 0 ? -errno : caps_drop();
+	if (r == 0)
+		r = follow(parent);
+	if (r == 0 && confined)
+		r = confine(z);
+	return r;
+}
+
+static _Noreturn void porter_start(struct zygote_child *z, int sock)
+{
+	if (follow(z->pid) < 0 || fds_reduce(&sock) < 0)
+		_exit(1);
+	if (z->confined && sandbox_load(&z->filter) < 0)
+		_exit(1);
+	porter_run(sock);
+}
+
+/* By clone3(2), so that the pidfd is surely its own: nobody reaps it before. */
+static int fork_porter(struct zygote_child *z, int sock, int *ret_pidfd)
+{
+	int pidfd = -EBADF;
+	struct clone_args args = {
+		.flags = CLONE_PIDFD,
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD,
+	};
+	long pid = syscall(SYS_clone3, &args, sizeof(args));
+
+	if (pid == 0)
+		porter_start(z, sock);
+	if (pid < 0)
+		return -errno;
+	*ret_pidfd = pidfd;
+	return 0;
+}
+
+_Noreturn void zygote_run(int sock, pid_t parent, bool confined)
+{
+	static struct zygote_child z;
+
+	if (zygote_init(&z, &sock, parent, confined) < 0)
+		_exit(1);
+	for (;;) {
+		_cleanup_close_ int fd = -EBADF;
+		_cleanup_close_ int pidfd = -EBADF;
+		struct fork_request q;
+		struct fork_reply reply = {.result = -EPROTO};
+
+		if (wire_recv(sock, &q, sizeof(q), &fd) < 0)
+			break;
+		reply.seq = q.seq;
+		if (fd >= 0)
+			reply.result = fork_porter(&z, fd, &pidfd);
+		if (wire_send(sock, &reply, sizeof(reply), pidfd) < 0)
+			break;
+	}
+	_exit(0);
+}

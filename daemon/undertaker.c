@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What the core must not close itself. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "porter-core.h"
+
+#define HELD_MAX 64
+#define IDLE_USEC 1000000
+
+/* The undertaker of now, or a new one. */
+static int undertaker_get(struct porters *all, struct porter **ret)
+{
+	int r;
+
+	if (!all->undertaker) {
+		r = porter_new(all, ACCOUNT_UNDERTAKER, &all->undertaker);
+		if (r < 0)
+			return r;
+	}
+	*ret = all->undertaker;
+	return 0;
+}
+
+/* Closing it is not the last reference then: the one in the channel, or the undertaker's own. */
+static int keep(struct porters *all, int fd)
+{
+	struct porter *p;
+	int r = undertaker_get(all, &p);
+
+	if (r < 0)
+		return r;
+	r = porter_send(p, PORTER_HOLD, 0, 0, 0, fd);
+	if (r == -EAGAIN || r == -EPIPE) {
+		/* It does not get on with it; what it was sent goes with it. */
+		porter_end(p, true);
+		r = undertaker_get(all, &p);
+		if (r == 0)
+			r = porter_send(p, PORTER_HOLD, 0, 0, 0, fd);
+	}
+	if (r < 0)
+		return r;
+	p->since = porters_now(all);
+	if (++p->n >= HELD_MAX)
+		porter_end(p, false);
+	return 0;
+}
+
+/* For later; without memory even for this it stays open, which costs an fd. */
+static void put_off(struct porters *all, int fd)
+{
+	struct burial *b = malloc(sizeof(*b));
+
+	if (!b)
+		return;
+	*b = (struct burial){.next = all->unburied, .fd = fd};
+	all->unburied = b;
+	porters_tick_on(all);
+}
+
+void porters_bury(struct porters *all, int fd)
+{
+	if (!all || keep(all, fd) == 0)
+		close(fd);
+	else
+		put_off(all, fd);
+}
+
+int porters_disarm(struct porters *all, int fd)
+{
+	int left = 0, copy;
+
+	/* From here on nothing more can be sent to it. */
+	(void)shutdown(fd, SHUT_RDWR);
+	if (!all || (ioctl(fd, SIOCINQ, &left) == 0 && left == 0))
+		return 0;
+	if (keep(all, fd) == 0)
+		return 0;
+	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	if (copy < 0)
+		return -errno;
+	put_off(all, copy);
+	return 0;
+}
+
+void porters_close(struct porters *all, int fd)
+{
+	if (porters_disarm(all, fd) == 0)
+		close(fd);
+	else
+		put_off(all, fd);
+}
+
+static void unburied_retry(struct porters *all)
+{
+	while (all->unburied) {
+		struct burial *b = all->unburied;
+
+		if (keep(all, b->fd) < 0)
+			return;
+		close(b->fd);
+		all->unburied = b->next;
+		free(b);
+	}
+}
+
+void undertaker_tick(struct porters *all, uint64_t now)
+{
+	unburied_retry(all);
+	if (all->undertaker && now - all->undertaker->since >= IDLE_USEC)
+		porter_end(all->undertaker, false);
+}

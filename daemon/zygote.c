@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#include "zygote.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/pidfd.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "inspect-wire.h"
+#include "porter-wire.h"
+
+#define TIMEOUT_SEC 1
+
+struct zygote {
+	int sock;
+	int pidfd;
+	uint32_t seq;
+};
+
+static int pair(int *ret_ours, int *ret_theirs)
+{
+	int fds[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	*ret_ours = fds[0];
+	*ret_theirs = fds[1];
+	return 0;
+}
+
+/* A signal that comes before the child ignores it must not end it. */
+static pid_t fork_blocked(int sock, bool confine)
+{
+	pid_t parent = getpid(), pid;
+	sigset_t every, before;
+
+	sigfillset(&every);
+	if (sigprocmask(SIG_SETMASK, &every, &before) < 0)
+		return -errno;
+	pid = fork();
+	if (pid == 0)
+		zygote_run(sock, parent, confine);
+	if (pid < 0)
+		pid = -errno;
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return pid;
+}
+
+int zygote_start(bool confine, struct zygote **ret)
+{
+	const struct timeval timeout = {.tv_sec = TIMEOUT_SEC};
+	_cleanup_free_ struct zygote *z = calloc(1, sizeof(*z));
+	_cleanup_close_ int ours = -EBADF;
+	_cleanup_close_ int theirs = -EBADF;
+	pid_t pid;
+	int r;
+
+	if (!z)
+		return -ENOMEM;
+	r = pair(&ours, &theirs);
+	if (r < 0)
+		return r;
+	if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+		setsockopt(ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		return -errno;
+	pid = fork_blocked(theirs, confine);
+	if (pid < 0)
+		return pid;
+	/* Not reaped yet, so the number is still the child's. Without, it ends by its socket. */
+	z->pidfd = pidfd_open(pid, 0);
+	if (z->pidfd < 0)
+		return -errno;
+	z->sock = TAKE_FD(ours);
+	*ret = TAKE_PTR(z);
+	return 0;
+}
+
+struct zygote *zygote_free(struct zygote *z)
+{
+	if (!z)
+		return NULL;
+	close_fd(&z->sock);
+	/* And with it all porters, which ask for that. It keeps nothing that could be lost. */
+	pidfd_send_signal(z->pidfd, SIGKILL, NULL, 0);
+	while (waitid(P_PIDFD, (id_t)z->pidfd, NULL, WEXITED) < 0 && errno == EINTR)
+		;
+	close_fd(&z->pidfd);
+	free(z);
+	return NULL;
+}
+
+int zygote_pidfd(const struct zygote *z)
+{
+	return z->pidfd;
+}
+
+int zygote_fork(struct zygote *z, int *ret_channel, int *ret_pidfd)
+{
+	_cleanup_close_ int ours = -EBADF;
+	_cleanup_close_ int theirs = -EBADF;
+	struct fork_request q = {.seq = ++z->seq};
+	int r = pair(&ours, &theirs);
+
+	if (r < 0)
+		return r;
+	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	r = wire_send(z->sock, &q, sizeof(q), theirs);
+	if (r < 0)
+		return r == -EAGAIN ? -ETIMEDOUT : r;
+	for (;;) {
+		_cleanup_close_ int pidfd = -EBADF;
+		struct fork_reply reply;
+
+		r = wire_recv(z->sock, &reply, sizeof(reply), &pidfd);
+		if (r < 0)
+			return r == -EAGAIN ? -ETIMEDOUT : r;
+		if (reply.seq != q.seq)
+			continue; /* to an earlier one, whose channel is closed: it ends */
+		if (reply.result < 0)
+			return reply.result;
+		if (pidfd < 0)
+			return -EPROTO;
+		*ret_channel = TAKE_FD(ours);
+		*ret_pidfd = TAKE_FD(pidfd);
+		return 0;
+	}
+}
