@@ -133,8 +133,13 @@ static int send_ids(const struct end *e, struct ucred ids)
 	memcpy(CMSG_DATA(cmsg), &ids, sizeof(ids));
 	if (sendmsg(e->fd, &m, MSG_NOSIGNAL) == 1)
 		return 0;
-	if (errno == ESRCH || errno == EPERM || errno == EINVAL)
+	if (errno == ESRCH || errno == EPERM || errno == EINVAL) {
+		/* Who waits for it learns at once that nothing will come: of others by their end.
+		 */
+		if (e->type == SOCK_DGRAM && send(e->fd, "", 0, MSG_NOSIGNAL) < 0)
+			warn("sending an empty datagram");
 		return 1;
+	}
 	warn("sending credentials");
 	return -1;
 }
