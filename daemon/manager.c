@@ -21,6 +21,7 @@
 #include "peer.h"
 #include "proc.h"
 #include "sandbox.h"
+#include "scm.h"
 
 #define SOCKET_DEFAULT "/run/cgmd/socket"
 #define SOCKET_LEGACY "/sys/fs/cgroup/cgmanager/sock"
@@ -402,6 +403,7 @@ struct manager *manager_free(struct manager *m)
 		log_line(LOG_WARNING, "a write still waits in the kernel, ignoring");
 	if (m->workers)
 		workers_finish(m->workers);
+	scm_finish(m);
 	watch_free(m->watch);
 	workers_free(m->workers);
 	porters_free(m->porters);

@@ -21,6 +21,7 @@
 #define LISTENERS_MAX 16
 #define DELEGATION_FILES_MAX 16
 
+struct exchange;
 struct op;
 struct peer;
 
@@ -53,9 +54,10 @@ struct manager {
 	unsigned n_recent, max_recent;
 	unsigned peak_peers; /* since memory was given back */
 	sd_event_source *trim;
-	struct op *spare_op; /* the last op, kept for the next call */
-	int proc_fd;	     /* /proc */
-	int pidns_fd;	     /* the daemon's own pid namespace */
+	struct exchange *exchanges; /* that are under way; see scm.h */
+	struct op *spare_op;	    /* the last op, kept for the next call */
+	int proc_fd;		    /* /proc */
+	int pidns_fd;		    /* the daemon's own pid namespace */
 	/* v2's delegation files, from /sys/kernel/cgroup/delegate without memory.reclaim; heap */
 	char *delegation[DELEGATION_FILES_MAX + 1]; /* NULL after the last */
 	unsigned n_delegation;

@@ -14,6 +14,7 @@
 #include "facts.h"
 #include "log.h"
 #include "manager.h"
+#include "scm.h"
 #include "whoami.h"
 
 /* Stands for any answer that is no method's: Introspect's is the longest. */
@@ -98,8 +99,7 @@ static void peer_rest(struct peer *peer)
 	identity_rest(&peer->identity);
 }
 
-/* It is about to be looked at: whoever was not for longest holds nothing more. */
-static void peer_wake(struct peer *peer)
+void peer_wake(struct peer *peer)
 {
 	struct manager *m = peer->manager;
 
@@ -134,6 +134,7 @@ struct peer *peer_free(struct peer *peer)
 	/* What a worker does for it is finished, and answered to nobody. */
 	if (peer->op)
 		peer->op->peer = NULL;
+	scm_peer_gone(peer);
 	if (peer->is_linked)
 		LIST_REMOVE(peer, list);
 	peer_rest(peer);
@@ -147,8 +148,13 @@ struct peer *peer_free(struct peer *peer)
 static void on_call(void *userdata, sd_bus_message *m, const struct request *request)
 {
 	struct peer *peer = userdata;
-	struct op *op = op_new(peer->manager, peer);
+	struct op *op;
 
+	if (request->method->flags & METHOD_SCM) {
+		scm_start(peer, m, request);
+		return;
+	}
+	op = op_new(peer->manager, peer);
 	if (!op) {
 		struct reply reply = {.reason = REASON_INTERNAL};
 
@@ -369,6 +375,10 @@ void peer_answer(struct op *op)
 	struct peer *peer = op->peer;
 	int r;
 
+	if (op->scm) {
+		scm_answer(op);
+		return;
+	}
 	if (peer) {
 		bool later = peer->op == op;
 

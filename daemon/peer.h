@@ -35,5 +35,8 @@ void peers_done(struct manager *manager);
 void peer_accept(struct manager *manager, int fd);
 struct peer *peer_free(struct peer *peer);
 
+/* It is about to be looked at: whoever was not for longest holds nothing more. */
+void peer_wake(struct peer *peer);
+
 /* The answer of an op that was on a worker (or not). Frees the op. */
 void peer_answer(struct op *op);
