@@ -1,0 +1,820 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* Porters against whatever a client can send. Nothing here is judged by a clock. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/pidfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "../../daemon/porter-core.h"
+
+#define FDS_MAX 253
+#define STEP 300000
+#define LONG 20000000
+
+#if defined(__SANITIZE_ADDRESS__)
+#	define CONFINE false
+#elif defined(__has_feature)
+#	if __has_feature(address_sanitizer)
+#		define CONFINE false
+#	endif
+#endif
+#ifndef CONFINE
+#	define CONFINE true
+#endif
+
+static struct zygote *zygote;
+
+struct fixture {
+	sd_event *event;
+	struct porters *porters;
+	int conn, peer; /* the daemon's end of a connection, and the client's */
+	/* What done() was told. */
+	unsigned n_judged, n_received;
+	int result;
+	struct passed *passed;
+	struct ucred creds[PORTER_ROUNDS_MAX];
+	unsigned fds_before;
+};
+
+static unsigned count_fds(void)
+{
+	DIR *d = opendir("/proc/self/fd");
+	unsigned n = 0;
+
+	assert_non_null(d);
+	while (readdir(d))
+		n++;
+	closedir(d);
+	return n;
+}
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	int fds[2];
+
+	assert_non_null(f);
+	assert_true(sd_event_new(&f->event) >= 0);
+	assert_int_equal(porters_new(f->event, zygote, &f->porters), 0);
+	f->fds_before = count_fds();
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	f->conn = fds[0];
+	f->peer = fds[1];
+	*state = f;
+	return 0;
+}
+
+/* Every test ends without a leaked fd and without a porter that has not ended. */
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	unsigned after;
+
+	passed_free(f->passed);
+	porters_close(f->porters, f->conn);
+	if (f->peer >= 0)
+		close(f->peer);
+	for (struct porter *p = f->porters->list; p; p = p->next)
+		porter_end(p, false);
+	for (unsigned i = 0; i < 100 && f->porters->list; i++)
+		assert_true(sd_event_run(f->event, 100000) >= 0);
+	assert_null(f->porters->list);
+	assert_null(f->porters->unburied);
+	after = count_fds();
+	assert_int_equal(after, f->fds_before);
+	porters_free(f->porters);
+	sd_event_unref(f->event);
+	free(f);
+	return 0;
+}
+
+static void put_fds(int peer, const void *data, size_t size, const int *fds, size_t n)
+{
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(FDS_MAX * sizeof(int))];
+	} control = {};
+	struct iovec iov = {(void *)(uintptr_t)data, size};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = CMSG_SPACE(n * sizeof(int))};
+
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_RIGHTS;
+	control.header.cmsg_len = CMSG_LEN(n * sizeof(int));
+	memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
+	assert_int_equal(sendmsg(peer, &msg, MSG_NOSIGNAL), size);
+}
+
+static void put_fd(struct fixture *f, int fd)
+{
+	put_fds(f->peer, "0123456789", 10, &fd, 1);
+	close(fd);
+}
+
+static void on_judged(void *userdata, int result, struct passed *passed)
+{
+	struct fixture *f = userdata;
+
+	f->n_judged++;
+	f->result = result;
+	f->passed = passed;
+}
+
+static void on_received(void *userdata, int result, const struct ucred *creds)
+{
+	struct fixture *f = userdata;
+
+	f->n_received++;
+	f->result = result;
+	if (result == 0)
+		memcpy(f->creds, creds, sizeof(f->creds));
+}
+
+static struct judging *ask(struct fixture *f, uint64_t account)
+{
+	struct judging *j = NULL;
+
+	assert_int_equal(porters_judge(f->porters, account, f->conn, 10, on_judged, f, &j), 0);
+	assert_int_equal(f->n_judged, 0);
+	return j;
+}
+
+static int verdict(struct fixture *f)
+{
+	for (unsigned i = 0; i < 100 && f->n_judged == 0; i++)
+		assert_true(sd_event_run(f->event, 100000) >= 0);
+	assert_int_equal(f->n_judged, 1);
+	f->n_judged = 0;
+	return f->result;
+}
+
+static int judge(struct fixture *f)
+{
+	ask(f, 1000);
+	return verdict(f);
+}
+
+static int outcome(struct fixture *f)
+{
+	for (unsigned i = 0; i < 100 && f->n_received == 0; i++)
+		assert_true(sd_event_run(f->event, 100000) >= 0);
+	assert_int_equal(f->n_received, 1);
+	f->n_received = 0;
+	return f->result;
+}
+
+static unsigned count_porters(struct fixture *f)
+{
+	unsigned n = 0;
+
+	for (struct porter *p = f->porters->list; p; p = p->next)
+		n++;
+	return n;
+}
+
+/* Until those that were told to have ended. */
+static void settle(struct fixture *f, unsigned left)
+{
+	for (unsigned i = 0; i < 100 && count_porters(f) > left; i++)
+		assert_true(sd_event_run(f->event, 100000) >= 0);
+	assert_int_equal(count_porters(f), left);
+}
+
+/* Takes what was judged, as the transport does. */
+static void take(struct fixture *f)
+{
+	char buf[16];
+
+	assert_int_equal(recv(f->conn, buf, 10, MSG_DONTWAIT), 10);
+}
+
+/* A socket of `type` goes to the daemon; the client's end of it stays. */
+static int pass_socket(struct fixture *f, int type)
+{
+	int fds[2], on = 1;
+
+	assert_int_equal(socketpair(AF_UNIX, type | SOCK_CLOEXEC, 0, fds), 0);
+	put_fd(f, fds[0]);
+	assert_int_equal(judge(f), 1);
+	assert_non_null(f->passed);
+	take(f);
+	assert_int_equal(
+		setsockopt(passed_fd(f->passed), SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)), 0);
+	return fds[1];
+}
+
+static void put_creds(int fd, pid_t pid, uid_t uid, gid_t gid)
+{
+	struct ucred creds = {pid, uid, gid};
+	union {
+		struct cmsghdr header;
+		char space[CMSG_SPACE(sizeof(struct ucred))];
+	} control = {};
+	struct iovec iov = {(void *)(uintptr_t) "p", 1};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control)};
+
+	control.header.cmsg_level = SOL_SOCKET;
+	control.header.cmsg_type = SCM_CREDENTIALS;
+	control.header.cmsg_len = CMSG_LEN(sizeof(creds));
+	memcpy(CMSG_DATA(&control.header), &creds, sizeof(creds));
+	assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), 1);
+}
+
+static void test_none(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(send(f->peer, "0123456789", 10, 0), 10);
+	assert_int_equal(judge(f), 0);
+	assert_null(f->passed);
+	assert_int_equal(count_porters(f), 1);
+}
+
+static void test_each_type(void **state)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		int other = pass_socket(f, types[i]);
+		char c = 0;
+
+		assert_int_equal(send(passed_fd(f->passed), "x", 1, MSG_DONTWAIT), 1);
+		assert_int_equal(recv(other, &c, 1, 0), 1);
+		assert_int_equal(c, 'x');
+		f->passed = passed_free(f->passed);
+		/* And gone for good, as soon as the porter gets to it. */
+		if (types[i] != SOCK_DGRAM)
+			assert_int_equal(recv(other, &c, 1, 0), 0);
+		close(other);
+	}
+	assert_int_equal(count_porters(f), 1);
+}
+
+/* Fds of the next message show too: what tells is the reading. */
+static void test_on_the_next(void **state)
+{
+	struct fixture *f = *state;
+	int fds[2];
+
+	assert_int_equal(send(f->peer, "abcdefghij", 10, 0), 10);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	put_fd(f, fds[0]);
+	assert_int_equal(judge(f), 1);
+	close(fds[1]);
+}
+
+static void refused(struct fixture *f, int fd)
+{
+	struct porter *p;
+
+	assert_true(fd >= 0);
+	put_fd(f, fd);
+	assert_int_equal(judge(f), -EBADMSG);
+	assert_null(f->passed);
+	/* Whoever saw it takes nothing new. */
+	for (p = f->porters->list; p; p = p->next)
+		assert_true(p->channel < 0);
+	settle(f, 0);
+}
+
+static void test_device(void **state)
+{
+	refused(*state, open("/dev/null", O_RDWR | O_CLOEXEC));
+}
+
+static void test_directory(void **state)
+{
+	refused(*state, open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+static void test_path(void **state)
+{
+	refused(*state, open("/", O_PATH | O_CLOEXEC));
+}
+
+static void test_memfd(void **state)
+{
+	refused(*state, memfd_create("test", MFD_CLOEXEC));
+}
+
+static void test_inet(void **state)
+{
+	refused(*state, socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+}
+
+static void test_listening(void **state)
+{
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	/* An address of the kernel's choice */
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, sizeof(addr.sun_family)), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	refused(*state, fd);
+}
+
+static void test_two(void **state)
+{
+	struct fixture *f = *state;
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	put_fds(f->peer, "0123456789", 10, fds, 2);
+	close(fds[0]);
+	close(fds[1]);
+	assert_int_equal(judge(f), -EBADMSG);
+	settle(f, 0);
+}
+
+static void test_as_many_as_can_be(void **state)
+{
+	struct fixture *f = *state;
+	int fds[FDS_MAX];
+
+	for (size_t i = 0; i < FDS_MAX; i++)
+		fds[i] = STDIN_FILENO;
+	fds[0] = f->conn;
+	put_fds(f->peer, "0123456789", 10, fds, FDS_MAX);
+	assert_int_equal(judge(f), -EBADMSG);
+	settle(f, 0);
+}
+
+/* What was begun is finished, by a porter that takes nothing new. */
+static void test_tainted_works_off(void **state)
+{
+	struct fixture *f = *state;
+	struct fixture other = {.event = f->event, .porters = f->porters};
+	int fds[2], client = pass_socket(f, SOCK_SEQPACKET);
+
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	other.conn = fds[0];
+	other.peer = fds[1];
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+	put_fd(&other, open("/dev/null", O_RDWR | O_CLOEXEC));
+	assert_int_equal(judge(&other), -EBADMSG);
+	assert_int_equal(count_porters(f), 1);
+	porters_close(f->porters, other.conn);
+	/* The undertaker */
+	assert_int_equal(count_porters(f), 2);
+	close(other.peer);
+	/* Somebody new gets a clean one. */
+	assert_int_equal(
+		socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
+	other.conn = fds[0];
+	other.peer = fds[1];
+	close(pass_socket(&other, SOCK_STREAM));
+	assert_int_equal(count_porters(f), 3);
+	assert_int_equal(f->n_received, 0);
+	put_creds(client, getpid(), getuid(), getgid());
+	assert_int_equal(outcome(f), 0);
+	assert_int_equal(f->creds[0].pid, getpid());
+	f->passed = passed_free(f->passed);
+	settle(f, 2);
+	passed_free(other.passed);
+	porters_close(f->porters, other.conn);
+	close(other.peer);
+	close(client);
+}
+
+static void test_receive(void **state)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_SEQPACKET};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+		int client = pass_socket(f, types[i]);
+		char c = 0;
+
+		assert_int_equal(passed_receive(f->passed, 2, LONG, on_received, f), 0);
+		assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), -EBUSY);
+		put_creds(client, getpid(), getuid(), getgid());
+		/* Only then the second is asked for. */
+		assert_int_equal(recv(client, &c, 1, 0), 1);
+		assert_int_equal(c, '1');
+		put_creds(client, getppid(), getuid(), getgid());
+		assert_int_equal(outcome(f), 0);
+		assert_int_equal(f->creds[0].pid, getpid());
+		assert_int_equal(f->creds[0].uid, getuid());
+		assert_int_equal(f->creds[0].gid, getgid());
+		assert_int_equal(f->creds[1].pid, getppid());
+		/* Again on the same one */
+		put_creds(client, getpid(), getuid(), getgid());
+		assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+		assert_int_equal(outcome(f), 0);
+		f->passed = passed_free(f->passed);
+		close(client);
+	}
+	assert_int_equal(count_porters(f), 1);
+}
+
+static void test_receive_times_out(void **state)
+{
+	struct fixture *f = *state;
+	int client = pass_socket(f, SOCK_STREAM);
+	char c;
+
+	assert_int_equal(passed_receive(f->passed, 1, STEP, on_received, f), 0);
+	assert_int_equal(outcome(f), -ETIMEDOUT);
+	/* Each round has its own. */
+	put_creds(client, getpid(), getuid(), getgid());
+	assert_int_equal(passed_receive(f->passed, 2, STEP, on_received, f), 0);
+	assert_int_equal(recv(client, &c, 1, 0), 1);
+	assert_int_equal(outcome(f), -ETIMEDOUT);
+	/* By the porter itself, which goes on. */
+	assert_int_equal(count_porters(f), 1);
+	put_creds(client, getpid(), getuid(), getgid());
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+	assert_int_equal(outcome(f), 0);
+	close(client);
+}
+
+static void test_receive_end(void **state)
+{
+	struct fixture *f = *state;
+	int client = pass_socket(f, SOCK_STREAM);
+
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+	close(client);
+	assert_int_equal(outcome(f), -EPIPE);
+	f->passed = passed_free(f->passed);
+	/* Not one that reads. */
+	client = pass_socket(f, SOCK_STREAM);
+	put_creds(client, getpid(), getuid(), getgid());
+	assert_int_equal(shutdown(client, SHUT_RD), 0);
+	assert_int_equal(passed_receive(f->passed, 2, LONG, on_received, f), 0);
+	assert_int_equal(outcome(f), -EPIPE);
+	close(client);
+}
+
+static void test_receive_without(void **state)
+{
+	struct fixture *f = *state;
+	int client = pass_socket(f, SOCK_SEQPACKET), off = 0;
+
+	/* As the client can, whose socket it is too. */
+	assert_int_equal(
+		setsockopt(passed_fd(f->passed), SOL_SOCKET, SO_PASSCRED, &off, sizeof(off)), 0);
+	assert_int_equal(send(client, "p", 1, 0), 1);
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+	assert_int_equal(outcome(f), -EBADMSG);
+	f->passed = passed_free(f->passed);
+	close(client);
+	client = pass_socket(f, SOCK_DGRAM);
+	assert_int_equal(send(client, "", 0, 0), 0);
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+	assert_int_equal(outcome(f), -EBADMSG);
+	close(client);
+}
+
+static void test_receive_with_fds(void **state)
+{
+	struct fixture *f = *state;
+	int client = pass_socket(f, SOCK_STREAM), fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	put_fds(client, "p", 1, &fd, 1);
+	close(fd);
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+	assert_int_equal(outcome(f), -EBADMSG);
+	f->passed = passed_free(f->passed);
+	settle(f, 0);
+	close(client);
+}
+
+static void test_freed_midway(void **state)
+{
+	struct fixture *f = *state;
+	int client = pass_socket(f, SOCK_STREAM);
+	char c;
+
+	assert_int_equal(passed_receive(f->passed, 2, LONG, on_received, f), 0);
+	f->passed = passed_free(f->passed);
+	assert_int_equal(recv(client, &c, 1, 0), 0);
+	close(client);
+	assert_int_equal(f->n_received, 0);
+	/* A judgement that nobody waits for: what was found is let go. */
+	{
+		int fds[2];
+
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+		put_fd(f, fds[0]);
+		judging_cancel(ask(f, 1000));
+		for (unsigned i = 0; i < 100 && f->porters->list->n > 0; i++)
+			assert_true(sd_event_run(f->event, 100000) >= 0);
+		take(f);
+		assert_int_equal(recv(fds[1], &c, 1, 0), 0);
+		close(fds[1]);
+	}
+	assert_int_equal(f->n_judged, 0);
+	assert_int_equal(count_porters(f), 1);
+}
+
+static void kill_porter(struct fixture *f)
+{
+	assert_int_equal(pidfd_send_signal(f->porters->list->pidfd, SIGKILL, NULL, 0), 0);
+}
+
+static void test_killed_midway(void **state)
+{
+	struct fixture *f = *state;
+	int client = pass_socket(f, SOCK_STREAM);
+
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+	kill_porter(f);
+	assert_int_equal(outcome(f), -EPIPE);
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), -EPIPE);
+	settle(f, 0);
+	/* Ours may be the last: it goes to the undertaker. */
+	f->passed = passed_free(f->passed);
+	assert_int_equal(count_porters(f), 1);
+	assert_non_null(f->porters->undertaker);
+	close(client);
+	client = pass_socket(f, SOCK_STREAM);
+	close(client);
+}
+
+/* One that does not answer: it is stopped here, as if it were wedged. */
+static void test_wedged(void **state)
+{
+	struct fixture *f = *state;
+	int client = pass_socket(f, SOCK_STREAM);
+	struct porter *p = f->porters->list;
+	struct passed *held = f->passed;
+
+	assert_int_equal(pidfd_send_signal(p->pidfd, SIGSTOP, NULL, 0), 0);
+	assert_int_equal(send(f->peer, "0123456789", 10, 0), 10);
+	assert_int_equal(judge(f), -ETIMEDOUT);
+	assert_true(p->killed);
+	settle(f, 0);
+	passed_free(held);
+	take(f);
+	close(client);
+}
+
+static void test_accounts(void **state)
+{
+	struct fixture *f = *state;
+	struct judging *j = NULL;
+
+	assert_int_equal(send(f->peer, "0123456789", 10, 0), 10);
+	for (unsigned i = 0; i < 64; i++) {
+		ask(f, 1000 + i);
+		assert_int_equal(verdict(f), 0);
+	}
+	assert_int_equal(count_porters(f), 64);
+	/* They are idle: one goes for another account's. */
+	ask(f, 5000);
+	assert_int_equal(verdict(f), 0);
+	settle(f, 64);
+	for (struct porter *p = f->porters->list; p; p = p->next)
+		p->n++;
+	assert_int_equal(porters_judge(f->porters, 6000, f->conn, 10, on_judged, f, &j), -EDQUOT);
+	ask(f, 0);
+	assert_int_equal(verdict(f), 0);
+	assert_int_equal(count_porters(f), 65);
+	/* A killed one that does not end blocks its account alone. */
+	for (struct porter *p = f->porters->list; p; p = p->next) {
+		p->n = 0;
+		if (p->account == 5000) {
+			porter_end(p, false);
+			p->killed = true;
+		}
+	}
+	assert_int_equal(porters_judge(f->porters, 5000, f->conn, 10, on_judged, f, &j), -EDQUOT);
+	settle(f, 64);
+	ask(f, 5000);
+	assert_int_equal(verdict(f), 0);
+	/* All have nothing to do, and end. */
+	settle(f, 0);
+	assert_int_equal(recv(f->conn, &j, 10 < sizeof(j) ? 10 : sizeof(j), 0), sizeof(j));
+}
+
+static void test_too_much_at_once(void **state)
+{
+	struct fixture *f = *state;
+	struct judging *j = NULL;
+
+	assert_int_equal(send(f->peer, "0123456789", 10, 0), 10);
+	for (unsigned i = 0; i < PORTER_THINGS_MAX; i++)
+		ask(f, 1000);
+	assert_int_equal(porters_judge(f->porters, 1000, f->conn, 10, on_judged, f, &j), -EDQUOT);
+	while (f->n_judged < PORTER_THINGS_MAX)
+		assert_true(sd_event_run(f->event, 100000) >= 0);
+	f->n_judged = 0;
+	assert_int_equal(judge(f), 0);
+	take(f);
+}
+
+/* A TCP socket with unsent data that lingers: whoever closes it last waits for its peer. */
+struct lingering {
+	int ours, peer;
+};
+
+static void linger_open(struct lingering *l)
+{
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	const struct linger option = {.l_onoff = 1, .l_linger = 65535};
+	socklen_t n = sizeof(addr);
+	char buf[4096] = {0};
+	int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), size = 4096;
+
+	assert_int_equal(bind(listening, (struct sockaddr *)&addr, n), 0);
+	assert_int_equal(setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
+	assert_int_equal(listen(listening, 1), 0);
+	assert_int_equal(getsockname(listening, (struct sockaddr *)&addr, &n), 0);
+	l->ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(l->ours, (struct sockaddr *)&addr, n), 0);
+	l->peer = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
+	assert_true(l->peer >= 0);
+	close(listening);
+	assert_int_equal(setsockopt(l->ours, SOL_SOCKET, SO_LINGER, &option, sizeof(option)), 0);
+	while (send(l->ours, buf, sizeof(buf), MSG_DONTWAIT) > 0)
+		;
+}
+
+/* The sender closes its copy, so the one in flight is the last; nobody here waits for the peer. */
+static void test_linger(void **state)
+{
+	struct fixture *f = *state;
+	struct lingering l;
+
+	linger_open(&l);
+	put_fd(f, l.ours);
+	assert_int_equal(judge(f), -EBADMSG);
+	porters_close(f->porters, f->conn);
+	f->conn = dup(f->peer);
+	assert_non_null(f->porters->undertaker);
+	settle(f, 0);
+	close(l.peer);
+}
+
+/* The same unjudged; within a socket that was passed; and in one that nobody accepted. */
+static void test_linger_elsewhere(void **state)
+{
+	struct fixture *f = *state;
+	struct sockaddr_un addr = {.sun_family = AF_UNIX};
+	socklen_t n = sizeof(addr);
+	struct lingering l[3];
+	int client, listening;
+
+	for (size_t i = 0; i < 3; i++)
+		linger_open(&l[i]);
+	client = pass_socket(f, SOCK_STREAM);
+	put_fds(client, "x", 1, &l[0].ours, 1);
+	close(l[0].ours);
+	close(client);
+	kill_porter(f);
+	f->passed = passed_free(f->passed);
+	put_fd(f, l[1].ours);
+	porters_close(f->porters, f->conn);
+	f->conn = dup(f->peer);
+	listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(bind(listening, (struct sockaddr *)&addr, sizeof(addr.sun_family)), 0);
+	assert_int_equal(listen(listening, 1), 0);
+	assert_int_equal(getsockname(listening, (struct sockaddr *)&addr, &n), 0);
+	client = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_int_equal(connect(client, (struct sockaddr *)&addr, n), 0);
+	put_fds(client, "x", 1, &l[2].ours, 1);
+	close(l[2].ours);
+	close(client);
+	porters_bury(f->porters, listening);
+	settle(f, 0);
+	for (size_t i = 0; i < 3; i++)
+		close(l[i].peer);
+}
+
+/* A porter that waits in the close of what it passed on costs its account, and nobody else. */
+static void test_linger_in_the_porter(void **state)
+{
+	struct fixture *f = *state;
+	struct lingering l;
+	int client;
+
+	linger_open(&l);
+	client = pass_socket(f, SOCK_STREAM);
+	put_fds(client, "x", 1, &l.ours, 1);
+	close(l.ours);
+	close(client);
+	f->passed = passed_free(f->passed);
+	assert_int_equal(send(f->peer, "0123456789", 10, 0), 10);
+	assert_int_equal(judge(f), -ETIMEDOUT);
+	settle(f, 0);
+	assert_int_equal(judge(f), 0);
+	take(f);
+	close(l.peer);
+}
+
+static void test_undertaker(void **state)
+{
+	struct fixture *f = *state;
+	struct porter *first;
+	int fds[2];
+
+	for (unsigned i = 0; i < 64; i++) {
+		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+		put_fds(fds[1], "x", 1, &f->conn, 1);
+		assert_int_equal(close(fds[1]), 0);
+		porters_close(f->porters, fds[0]);
+		first = f->porters->undertaker;
+		assert_true(i == 63 ? !first : first != NULL);
+	}
+	/* What is read to its end is just closed. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	porters_close(f->porters, fds[0]);
+	close(fds[1]);
+	assert_null(f->porters->undertaker);
+	settle(f, 0);
+	/* One that was killed is replaced, and one without work ends. */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	porters_bury(f->porters, fds[0]);
+	kill_porter(f);
+	porters_bury(f->porters, fds[1]);
+	settle(f, 0);
+}
+
+/* Nothing goes with it when a client is late. */
+static void test_free_while_judging(void **state)
+{
+	struct fixture *f = *state;
+	struct porters *porters = NULL;
+	struct judging *j = NULL;
+
+	assert_int_equal(porters_new(f->event, zygote, &porters), 0);
+	assert_int_equal(send(f->peer, "0123456789", 10, 0), 10);
+	assert_int_equal(porters_judge(porters, 1, f->conn, 10, on_judged, f, &j), 0);
+	judging_cancel(j);
+	porters_free(porters);
+	take(f);
+}
+
+static int group_setup(void **state)
+{
+	return zygote_start(CONFINE, &zygote);
+}
+
+static int group_teardown(void **state)
+{
+	zygote = zygote_free(zygote);
+	return 0;
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(test_none),
+		TEST(test_each_type),
+		TEST(test_on_the_next),
+		TEST(test_device),
+		TEST(test_directory),
+		TEST(test_path),
+		TEST(test_memfd),
+		TEST(test_inet),
+		TEST(test_listening),
+		TEST(test_two),
+		TEST(test_as_many_as_can_be),
+		TEST(test_tainted_works_off),
+		TEST(test_receive),
+		TEST(test_receive_times_out),
+		TEST(test_receive_end),
+		TEST(test_receive_without),
+		TEST(test_receive_with_fds),
+		TEST(test_freed_midway),
+		TEST(test_killed_midway),
+		TEST(test_wedged),
+		TEST(test_accounts),
+		TEST(test_too_much_at_once),
+		TEST(test_linger),
+		TEST(test_linger_elsewhere),
+		TEST(test_linger_in_the_porter),
+		TEST(test_undertaker),
+		TEST(test_free_while_judging),
+	};
+
+	signal(SIGPIPE, SIG_IGN);
+	return cmocka_run_group_tests(tests, group_setup, group_teardown);
+}
