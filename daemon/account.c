@@ -7,7 +7,7 @@
 #include <time.h>
 
 /* How often those who wait are looked at. */
-#define LOOK_USEC 10000
+#define LOOK_USEC 5000
 /* Who has fewer connections has few. */
 #define CONNECTIONS_FEW 16
 #define FEW_PART 16
@@ -137,22 +137,34 @@ int account_set_unread(struct account *a, size_t *had, size_t has)
 	return more && a->unread > ACCOUNT_UNREAD_MAX ? -EDQUOT : 0;
 }
 
-void account_charge(struct account *a, uint64_t now, uint64_t cost)
+static bool is_busy(struct account *a, uint64_t now)
 {
-	meter_add(&a->meter, now, cost);
-	meter_add(&a->accounts->meter, now, cost);
+	return a->number != 0 && meter_used(&a->meter, now) > METER_BUSY_NSEC;
 }
 
+void account_charge(struct account *a, uint64_t now, uint64_t cost)
+{
+	struct accounts *as = a->accounts;
+
+	meter_add(&a->meter, now, cost);
+	if (is_busy(a, now))
+		meter_add(&as->busy, now, cost);
+	else
+		as->present = now;
+}
+
+/* PRESENT is less than the share, so that nobody waits for what it did itself before it was busy.
+ */
 enum turn account_turn(struct account *a, uint64_t now)
 {
-	uint64_t used = meter_used(&a->meter, now), all;
+	struct accounts *as = a->accounts;
 
-	if (a->number == 0 || used <= METER_BUSY_NSEC)
+	if (!is_busy(a, now))
 		return TURN_NOW;
-	if (used <= METER_SHARE_NSEC)
+	if (now > as->present + METER_PRESENT_NSEC ||
+		meter_used(&as->busy, now) <= METER_SHARE_NSEC)
 		return TURN_LATER;
-	all = meter_used(&a->accounts->meter, now);
-	return all > used + METER_OTHERS_NSEC ? TURN_WAIT : TURN_LATER;
+	return TURN_WAIT;
 }
 
 static void timer_set(struct accounts *as)

@@ -22,12 +22,13 @@
 #define ACCOUNT_EXCHANGES_MAX 64
 #define EXCHANGES_MAX 1024
 
-/* Time of the loop's thread is looked at over this long. Who used more of it than BUSY comes after
- * all others; who used more than the share waits till that has passed, if others want any. */
+/* Time of the loop's thread is looked at over this long. Who used more than BUSY of it comes after
+ * all others. While one of these others was there within PRESENT, all the busy together get no more
+ * than the share: then the loop is mostly idle when somebody comes who uses little. */
 #define METER_NSEC UINT64_C(100000000)
 #define METER_BUSY_NSEC (METER_NSEC / 20)
-#define METER_SHARE_NSEC (METER_NSEC / 2)
-#define METER_OTHERS_NSEC (METER_NSEC / 1000)
+#define METER_SHARE_NSEC (METER_NSEC / 3)
+#define METER_PRESENT_NSEC (METER_NSEC / 5)
 
 struct meter {
 	uint64_t window, now,
@@ -56,7 +57,8 @@ struct accounts {
 	struct account_list buckets[ACCOUNT_BUCKETS], late;
 	sd_event_source *timer;
 	void (*go)(struct waiter *w);
-	struct meter meter; /* of all */
+	struct meter busy; /* all the busy together */
+	uint64_t present;  /* when somebody was worked for who is not */
 	unsigned connections, exchanges;
 	/* Set by the owner: how many connections there may be in all, of one account, and how many
 	 * of the first are kept for account 0; how many exchanges in all. */

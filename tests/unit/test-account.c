@@ -164,11 +164,11 @@ static void test_unread(void **state)
 	account_put(b);
 }
 
-/* Who uses little goes first, who uses much waits where others want some. */
+/* Who uses little goes first, who uses much waits while there are others. */
 static void test_turns(void **state)
 {
 	struct account *root = account_get(&as, 0), *a = account_get(&as, 1),
-		       *b = account_get(&as, 2);
+		       *b = account_get(&as, 2), *c = account_get(&as, 3);
 	uint64_t now = 1000 * METER_NSEC;
 
 	assert_int_equal(account_turn(a, now), TURN_NOW);
@@ -178,20 +178,33 @@ static void test_turns(void **state)
 	assert_int_equal(account_turn(a, now), TURN_LATER);
 	assert_int_equal(account_turn(b, now), TURN_NOW);
 	/* alone it may have all */
+	now += METER_PRESENT_NSEC + 1;
 	account_charge(a, now, 80 * MS);
 	assert_int_equal(account_turn(a, now), TURN_LATER);
-	account_charge(b, now, 1 * MS);
+	account_charge(b, now, 1000);
 	assert_int_equal(account_turn(a, now), TURN_WAIT);
 	assert_int_equal(account_turn(b, now), TURN_NOW);
-	/* half a span later than the next: half of it still counts */
-	now += METER_NSEC + METER_NSEC / 2;
+	/* the other has not come again */
+	now += METER_PRESENT_NSEC + 1;
 	assert_int_equal(account_turn(a, now), TURN_LATER);
-	now += METER_NSEC;
-	assert_int_equal(account_turn(a, now), TURN_NOW);
 	/* long afterwards nothing counts */
-	account_charge(a, now, 90 * MS);
-	assert_int_equal(account_turn(a, now + 3 * METER_NSEC), TURN_NOW);
-	/* host root never waits, and counts as others do */
+	now += 3 * METER_NSEC;
+	assert_int_equal(account_turn(a, now), TURN_NOW);
+	/* the busy share one share */
+	account_charge(a, now, 20 * MS);
+	account_charge(b, now, 20 * MS);
+	account_charge(c, now, 1000);
+	assert_int_equal(account_turn(a, now), TURN_WAIT);
+	assert_int_equal(account_turn(b, now), TURN_WAIT);
+	assert_int_equal(account_turn(c, now), TURN_NOW);
+	/* what was used in the span before counts less and less */
+	now += METER_NSEC * 7 / 10;
+	account_charge(c, now, 1000);
+	assert_int_equal(account_turn(a, now), TURN_WAIT);
+	now += METER_NSEC / 2;
+	account_charge(c, now, 1000);
+	assert_int_equal(account_turn(a, now), TURN_LATER);
+	/* host root is never busy, and somebody who is there */
 	now += 10 * METER_NSEC;
 	account_charge(root, now, 99 * MS);
 	account_charge(a, now, 60 * MS);
@@ -199,6 +212,7 @@ static void test_turns(void **state)
 	assert_int_equal(account_turn(a, now), TURN_WAIT);
 	account_put(a);
 	account_put(b);
+	account_put(c);
 	account_put(root);
 }
 
@@ -210,9 +224,10 @@ static void test_waiters(void **state)
 	struct waiter waiters[4] = {};
 	uint64_t now = clock_monotonic();
 
-	account_charge(root, now, 1 * MS);
 	account_charge(a, now, 70 * MS);
 	account_charge(b, now, 70 * MS);
+	account_charge(root, now, 1 * MS);
+	assert_int_equal(account_turn(a, now), TURN_WAIT);
 	for (int i = 0; i < 3; i++)
 		account_wait(a, &waiters[i]);
 	account_wait(a, &waiters[0]);
@@ -226,8 +241,6 @@ static void test_waiters(void **state)
 		assert_null(waiters[i].account);
 	assert_true(LIST_EMPTY(&as.late));
 	/* and again */
-	account_charge(root, clock_monotonic(), 1 * MS);
-	account_charge(a, clock_monotonic(), 70 * MS);
 	account_wait(a, &waiters[0]);
 	waiter_cancel(&waiters[0]);
 	assert_true(LIST_EMPTY(&as.late));
