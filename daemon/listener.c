@@ -16,7 +16,8 @@
 #include "listener.h"
 
 #define BACKLOG 4096
-#define ACCEPTS_A_WAKE 64
+/* Who asks to be accepted does not keep those waiting who were. */
+#define ACCEPTS_A_WAKE 4
 #define PAUSE_USEC 100000
 
 struct listener {

@@ -25,7 +25,7 @@
 
 /* How long after most connections have ended memory is given back: by then nothing is going on. */
 #define TRIM_USEC 1000000
-#define TRIM_PEERS 256
+#define TRIM_PEERS 64
 
 static uint64_t account_number(const struct peer *peer)
 {

@@ -191,6 +191,8 @@ static void transport_authenticate(struct transport *t)
 			transport_doom(t, has_fds);
 		else if (n == AUTH_LINE_MAX || t->auth_bytes + n > AUTH_BYTES_MAX)
 			transport_doom(t, "authentication is too long");
+		else if (t->hangup)
+			transport_doom(t, "closed by the peer"); /* in the middle of a line */
 		else
 			return;
 	}
