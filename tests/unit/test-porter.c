@@ -6,8 +6,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <arpa/inet.h>
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -21,21 +19,11 @@
 #include <unistd.h>
 
 #include "../../daemon/porter-core.h"
+#include "confine.h"
+#include "frames.h"
 
-#define FDS_MAX 253
 #define STEP 300000
 #define LONG 20000000
-
-#if defined(__SANITIZE_ADDRESS__)
-#	define CONFINE false
-#elif defined(__has_feature)
-#	if __has_feature(address_sanitizer)
-#		define CONFINE false
-#	endif
-#endif
-#ifndef CONFINE
-#	define CONFINE true
-#endif
 
 static struct zygote *zygote;
 
@@ -50,18 +38,6 @@ struct fixture {
 	struct ucred creds[PORTER_ROUNDS_MAX];
 	unsigned fds_before;
 };
-
-static unsigned count_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 static int setup(void **state)
 {
@@ -106,21 +82,7 @@ static int teardown(void **state)
 
 static void put_fds(int peer, const void *data, size_t size, const int *fds, size_t n)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(FDS_MAX * sizeof(int))];
-	} control = {};
-	struct iovec iov = {(void *)(uintptr_t)data, size};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = CMSG_SPACE(n * sizeof(int))};
-
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(n * sizeof(int));
-	memcpy(CMSG_DATA(&control.header), fds, n * sizeof(int));
-	assert_int_equal(sendmsg(peer, &msg, MSG_NOSIGNAL), size);
+	assert_int_equal(send_fds(peer, data, size, fds, n, 0), size);
 }
 
 static void put_fd(struct fixture *f, int fd)
@@ -351,12 +313,12 @@ static void test_two(void **state)
 static void test_as_many_as_can_be(void **state)
 {
 	struct fixture *f = *state;
-	int fds[FDS_MAX];
+	int fds[FRAME_FDS_MAX];
 
-	for (size_t i = 0; i < FDS_MAX; i++)
+	for (size_t i = 0; i < FRAME_FDS_MAX; i++)
 		fds[i] = STDIN_FILENO;
 	fds[0] = f->conn;
-	put_fds(f->peer, "0123456789", 10, fds, FDS_MAX);
+	put_fds(f->peer, "0123456789", 10, fds, FRAME_FDS_MAX);
 	assert_int_equal(judge(f), -EBADMSG);
 	settle(f, 0);
 }
@@ -627,41 +589,13 @@ static void test_too_much_at_once(void **state)
 	take(f);
 }
 
-/* A TCP socket with unsent data that lingers: whoever closes it last waits for its peer. */
-struct lingering {
-	int ours, peer;
-};
-
-static void linger_open(struct lingering *l)
-{
-	struct sockaddr_in addr = {
-		.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	const struct linger option = {.l_onoff = 1, .l_linger = 65535};
-	socklen_t n = sizeof(addr);
-	char buf[4096] = {0};
-	int listening = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), size = 4096;
-
-	assert_int_equal(bind(listening, (struct sockaddr *)&addr, n), 0);
-	assert_int_equal(setsockopt(listening, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size)), 0);
-	assert_int_equal(listen(listening, 1), 0);
-	assert_int_equal(getsockname(listening, (struct sockaddr *)&addr, &n), 0);
-	l->ours = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	assert_int_equal(connect(l->ours, (struct sockaddr *)&addr, n), 0);
-	l->peer = accept4(listening, NULL, NULL, SOCK_CLOEXEC);
-	assert_true(l->peer >= 0);
-	close(listening);
-	assert_int_equal(setsockopt(l->ours, SOL_SOCKET, SO_LINGER, &option, sizeof(option)), 0);
-	while (send(l->ours, buf, sizeof(buf), MSG_DONTWAIT) > 0)
-		;
-}
-
 /* The sender closes its copy, so the one in flight is the last; nobody here waits for the peer. */
 static void test_linger(void **state)
 {
 	struct fixture *f = *state;
 	struct lingering l;
 
-	linger_open(&l);
+	assert_int_equal(lingering_open(&l), 0);
 	put_fd(f, l.ours);
 	assert_int_equal(judge(f), -EBADMSG);
 	porters_close(f->porters, f->conn);
@@ -681,7 +615,7 @@ static void test_linger_elsewhere(void **state)
 	int client, listening;
 
 	for (size_t i = 0; i < 3; i++)
-		linger_open(&l[i]);
+		assert_int_equal(lingering_open(&l[i]), 0);
 	client = pass_socket(f, SOCK_STREAM);
 	put_fds(client, "x", 1, &l[0].ours, 1);
 	close(l[0].ours);
@@ -713,7 +647,7 @@ static void test_linger_in_the_porter(void **state)
 	struct lingering l;
 	int client;
 
-	linger_open(&l);
+	assert_int_equal(lingering_open(&l), 0);
 	client = pass_socket(f, SOCK_STREAM);
 	put_fds(client, "x", 1, &l.ours, 1);
 	close(l.ours);

@@ -6,8 +6,6 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include <dirent.h>
-#include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -16,6 +14,7 @@
 #include <unistd.h>
 
 #include "../../daemon/transport.h"
+#include "frames.h"
 
 #define CALLS_MAX 256
 #define HELLO "\0AUTH EXTERNAL 30\r\nBEGIN\r\n"
@@ -34,18 +33,6 @@ struct fixture {
 	const char *why;
 	unsigned closed, fds_before;
 };
-
-static unsigned count_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	assert_non_null(d);
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
 
 static int answer(struct fixture *f, sd_bus_message *m)
 {
@@ -168,59 +155,7 @@ static void put(struct fixture *f, const void *data, size_t size)
 
 static void put_fd(struct fixture *f, const void *data, size_t size, int fd)
 {
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {};
-	struct iovec iov = {(void *)data, size};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
-
-	control.header.cmsg_level = SOL_SOCKET;
-	control.header.cmsg_type = SCM_RIGHTS;
-	control.header.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
-	assert_int_equal(sendmsg(f->peer, &msg, MSG_NOSIGNAL), size);
-}
-
-static void put_u32(unsigned char *p, uint32_t v, bool big)
-{
-	v = big ? htobe32(v) : htole32(v);
-	memcpy(p, &v, sizeof(v));
-}
-
-static size_t put_field(
-	unsigned char *p, size_t at, char code, char type, const char *text, bool big)
-{
-	size_t n = strlen(text);
-
-	at = (at + 7) & ~(size_t)7;
-	p[at] = code;
-	p[at + 1] = 1;
-	p[at + 2] = type;
-	p[at + 3] = 0;
-	put_u32(p + at + 4, n, big);
-	memcpy(p + at + 8, text, n + 1);
-	return at + 8 + n + 1;
-}
-
-/* A method call with a body of `body` zero bytes, which no signature speaks of when it is 0. */
-static size_t make_call(unsigned char *p, uint32_t serial, bool big)
-{
-	size_t at = 16;
-
-	memset(p, 0, 256);
-	p[0] = big ? 'B' : 'l';
-	p[1] = 1;
-	p[3] = 1;
-	put_u32(p + 8, serial, big);
-	at = put_field(p, at, 1, 'o', "/", big);
-	at = put_field(p, at, 2, 's', "org.freedesktop.DBus.Peer", big);
-	at = put_field(p, at, 3, 's', "Ping", big);
-	put_u32(p + 12, at - 16, big);
-	return (at + 7) & ~(size_t)7;
+	assert_int_equal(send_fds(f->peer, data, size, &fd, 1, 0), size);
 }
 
 static void put_call(struct fixture *f, uint32_t serial)
