@@ -12,6 +12,7 @@ enum {
 	FIELD_PATH = 1,
 	FIELD_INTERFACE = 2,
 	FIELD_MEMBER = 3,
+	FIELD_ERROR = 4,
 	FIELD_REPLY_SERIAL = 5,
 	FIELD_DESTINATION = 6,
 	FIELD_SIGNATURE = 8,
@@ -48,6 +49,11 @@ void wire_text(struct wire *w, const char *text)
 {
 	wire_u32(w, (uint32_t)strlen(text));
 	put(w, text, strlen(text) + 1);
+}
+
+void wire_bytes(struct wire *w, const void *data, size_t size)
+{
+	put(w, data, size);
 }
 
 static void field(struct wire *w, uint8_t code, char type, const char *text)
@@ -99,6 +105,7 @@ void wire_begin(struct wire *w, const struct wire_head *head)
 	field(w, FIELD_INTERFACE, 's', head->interface);
 	field(w, FIELD_MEMBER, 's', head->member);
 	field(w, FIELD_DESTINATION, 's', head->destination);
+	field(w, FIELD_ERROR, 's', head->error);
 	field(w, FIELD_SIGNATURE, 'g', head->signature);
 	number(w, FIELD_REPLY_SERIAL, head->reply_serial);
 	number(w, FIELD_FDS, head->fds);

@@ -18,13 +18,14 @@ struct wire {
 struct wire_head {
 	uint8_t type, flags;
 	uint32_t serial, reply_serial, fds; /* 0: no such field, as NULL for the texts */
-	const char *path, *interface, *member, *destination, *signature;
+	const char *path, *interface, *member, *destination, *error, *signature;
 };
 
-/* A message's header, behind which the body is put by the two below. `w->big` is set before. */
+/* A message's header, behind which the body is put by the three below. `w->big` is set before. */
 void wire_begin(struct wire *w, const struct wire_head *head);
 void wire_u32(struct wire *w, uint32_t value);
 void wire_text(struct wire *w, const char *text);
+void wire_bytes(struct wire *w, const void *data, size_t size);
 /* Fills in the body's size. */
 void wire_end(struct wire *w);
 
