@@ -71,6 +71,9 @@ static void bench_calls(const char *who, enum who client, enum who raw)
 		"system calls", (struct task){by_hand, "raw-GetValue"}, 1000, 0);
 	compare_tasks(LABEL("six-call cycle"), "cycle", (struct task){ours, "cycle"},
 		"system calls", (struct task){by_hand, "raw-cycle"}, 200, 3);
+	compare_tasks(LABEL("MovePid by credentials"), "MovePidScm",
+		(struct task){ours, "MovePidScm-stay"}, "MovePid",
+		(struct task){ours, "MovePid-stay"}, 500, 4);
 	compare_tasks(LABEL("connect, authenticate, Ping"), "cgmd", (struct task){ours, "connect"},
 		"bare sd-bus", (struct task){bare, "connect"}, 200, 0);
 #undef LABEL

@@ -180,6 +180,17 @@ static void move_back(struct bench_client *c, unsigned i)
 	need(place_move(c->dir, "child", c->victim), "moving");
 }
 
+/* To where it is: what the call costs, and not what a migration does. */
+static void move_stay(struct bench_client *c, unsigned i)
+{
+	CALL(c, "MovePid", NULL, "ssi", "memory", "child", c->victim);
+}
+
+static void move_stay_scm(struct bench_client *c, unsigned i)
+{
+	move_scm(c, "child");
+}
+
 static void move_abs(struct bench_client *c, unsigned i)
 {
 	static const char *const paths[] = {"/bench-root/child", "/child"};
@@ -342,6 +353,8 @@ static const struct job jobs[] = {
 	{true, "MovePid-there", child_before, move_there, child_after},
 	{true, "MovePid-back", child_entered, move_back, child_after},
 	{true, "MovePidAbs", child_before, move_abs, child_after},
+	{true, "MovePid-stay", child_entered, move_stay, child_after},
+	{true, "MovePidScm-stay", child_entered, move_stay_scm, child_after},
 	{true, "GetPidCgroup", child_entered, locate, child_after},
 	{true, "GetPidCgroupAbs", child_entered, locate_abs, child_after},
 	{true, "GetTasks", child_entered, tasks, child_after},

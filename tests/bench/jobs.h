@@ -30,5 +30,7 @@ struct job {
 /* NULL: there is none of that name. */
 const struct job *job_find(const char *name);
 const struct job *job_at(unsigned i);
+/* MovePid of the victim in memory, by credentials. */
+void move_scm(struct bench_client *c, const char *cgroup);
 /* The raw cycle's names, and that it can be done at all. */
 void jobs_prepare(struct bench_client *c);
