@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-#include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "cleanup.h"
@@ -140,11 +138,9 @@ int hub_get(sd_event *event, void (*turn)(struct link *l), struct hub **ret)
 	return 0;
 }
 
-/* A new one for each message, so that it can be told from those of others. */
 static int send_dummy(struct hub *h, const void *data, size_t size)
 {
 	_cleanup_close_ int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-	struct stat st;
 	union {
 		char space[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr header;
@@ -157,11 +153,8 @@ static int send_dummy(struct hub *h, const void *data, size_t size)
 		.msg_controllen = sizeof(control.space),
 	};
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (fd < 0)
 		return -errno;
-	h->dummy_dev = st.st_dev;
-	h->dummy_ino = st.st_ino;
-	h->dummy = fd;
 	control.header.cmsg_level = SOL_SOCKET;
 	control.header.cmsg_type = SCM_RIGHTS;
 	control.header.cmsg_len = CMSG_LEN(sizeof(int));
@@ -182,33 +175,6 @@ int hub_feed(struct hub *h, const void *data, size_t size, bool with_fd)
 	if (r < 0)
 		hub_drain(h);
 	return r < 0 ? -ENOBUFS : 0;
-}
-
-static bool close_dummy(struct hub *h, int fd)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0 || st.st_dev != h->dummy_dev || st.st_ino != h->dummy_ino)
-		return false;
-	close(fd);
-	return true;
-}
-
-void hub_reclaim(struct hub *h)
-{
-	struct dirent *entry;
-	DIR *dir;
-
-	if (close_dummy(h, h->dummy))
-		return;
-	/* A worker took that number in between. */
-	dir = opendir("/proc/self/fd");
-	if (!dir)
-		return;
-	do
-		entry = readdir(dir);
-	while (entry && (entry->d_name[0] == '.' || !close_dummy(h, atoi(entry->d_name))));
-	closedir(dir);
 }
 
 void hub_drain(struct hub *h)

@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 #include <systemd/sd-event.h>
 #include <systemd/sd-id128.h>
 
@@ -29,11 +28,6 @@ struct hub {
 	void (*turn)(struct link *l);
 	int feed, food; /* written by us; read by sd-bus, each connection through a duplicate */
 	sd_id128_t id;	/* the server's, made once */
-	/* What was fed last in the place of a client's fd: its inode, and the number that whoever
-	 * received it most likely has. */
-	dev_t dummy_dev;
-	ino_t dummy_ino;
-	int dummy;
 };
 
 /* The hub, or a new one. -EBUSY: it is on another event loop. */
@@ -46,10 +40,6 @@ int hub_feed(struct hub *h, const void *data, size_t size, bool with_fd);
 
 /* What one connection left unread must never be read by another. Fds in it are ours. */
 void hub_drain(struct hub *h);
-
-/* sd-bus forgets to close the fds of a message that it finds malformed (libsystemd 252). After it
- * has passed over the one that was fed last. */
-void hub_reclaim(struct hub *h);
 
 /* turn() is called for `l` once, in one of the loop's next turns, behind other events; `later`:
  * when there is nothing else to do. A few at a time, so that nobody waits for all of them. */

@@ -45,6 +45,7 @@ struct transport {
 	bool overdue : 1;
 	bool hangup : 1; /* behind what is queued there is an end */
 	bool dispatched : 1;
+	bool rehearsal : 1;  /* a message is only to be understood */
 	bool bus_has_fd : 1; /* and closes it */
 	bool later : 1;	     /* its event source has the priority of what comes later */
 };

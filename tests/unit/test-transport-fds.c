@@ -397,6 +397,51 @@ static void test_58_miscounted(void **state)
 	}
 }
 
+/* sd-bus loses what came with a message that it finds malformed. */
+static void test_58_malformed(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char buf[FRAME_MAX];
+
+	for (unsigned i = 0; i < 4; i++) {
+		size_t n = make_call_fds(buf, 1, 1);
+		int ours, theirs = pair_open(&ours);
+
+		if (i == 0) { /* no serial */
+			put_u32(buf + 8, 0, false);
+		} else if (i == 1) { /* no path */
+			buf[16 + 8] = 'x';
+		} else if (i == 2) { /* fds counted twice */
+			memcpy(buf + n, buf + n - 8, 8);
+			put_u32(buf + 12, n + 8 - 16, false);
+			n += 8;
+		} else { /* a field without end */
+			put_u32(buf + 16 + 4, 1000, false);
+		}
+		hang_up(&f->bad);
+		dial(f, &f->bad, 1000, HELLO, sizeof(HELLO) - 1);
+		put_fd(&f->bad, buf, n, theirs, 0);
+		expect_closed(&f->bad, "a malformed message");
+		assert_int_equal(f->bad.calls, 0);
+		close(ours);
+	}
+}
+
+static void test_58_big_endian(void **state)
+{
+	struct fixture *f = *state;
+	unsigned char buf[FRAME_MAX];
+	size_t n = make_call(buf, 1, true);
+	int ours, theirs = pair_open(&ours);
+
+	memcpy(buf + n, "\x09\x01u\0\0\0\0\1", 8);
+	put_u32(buf + 12, n + 8 - 16, true);
+	put_fd(&f->bad, buf, n + 8, theirs, 0);
+	wait_for_calls(&f->bad, 1);
+	assert_true(f->bad.with[0]);
+	close(ours);
+}
+
 static void test_51_many(void **state)
 {
 	struct fixture *f = *state;
@@ -682,6 +727,8 @@ int main(void)
 		TEST(test_large),
 		TEST(test_not_negotiated),
 		TEST(test_58_miscounted),
+		TEST(test_58_malformed),
+		TEST(test_58_big_endian),
 		TEST(test_51_many),
 		TEST(test_50_on_a_call),
 		TEST(test_50_behind_a_beginning),
