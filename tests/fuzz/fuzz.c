@@ -1,9 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "fuzz.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#define FDS_SEEN 32
 
 _Noreturn void fuzz_fail(const char *file, int line, const char *condition)
 {
@@ -106,4 +109,13 @@ bool text_is_utf8(const char *text, size_t size)
 		size -= n;
 	}
 	return true;
+}
+
+uint64_t fuzz_fds(void)
+{
+	uint64_t open = 0;
+
+	for (int fd = 0; fd < FDS_SEEN; fd++)
+		open |= (uint64_t)(fcntl(fd, F_GETFD) >= 0) << fd;
+	return open;
 }

@@ -35,3 +35,6 @@ char *input_rest(struct input *in, size_t *ret_size);
 /* UTF-8 as RFC 3629 has it, shortest forms and no surrogates, and without noncharacters: what
  * sd-bus carries. */
 bool text_is_utf8(const char *text, size_t size);
+
+/* The first of the fds that are open, a bit each: the same afterwards, or one leaks. */
+uint64_t fuzz_fds(void);

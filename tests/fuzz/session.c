@@ -2,18 +2,16 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "../../daemon/cleanup.h"
 #include "../../daemon/transport.h"
+#include "clock.h"
 #include "porters.h"
 #include "serve.h"
 #include "session.h"
 #include "wire.h"
 
-#define FDS_SEEN 32
 #define OUTPUT_MAX ((size_t)1 << 20)
 #define USEC_PER_SEC UINT64_C(1000000)
 
@@ -40,19 +38,6 @@ struct world {
 };
 
 static uint8_t output[OUTPUT_MAX];
-
-/* The time that the daemon sees: 't' lets some pass. */
-static time_t skew;
-
-__attribute__((visibility("default"))) int clock_gettime(clockid_t id, struct timespec *ret);
-int clock_gettime(clockid_t id, struct timespec *ret)
-{
-	int r = (int)syscall(SYS_clock_gettime, id, ret);
-
-	if (r == 0 && (id == CLOCK_MONOTONIC || id == CLOCK_BOOTTIME))
-		ret->tv_sec += skew;
-	return r;
-}
 
 /* Where there is a leak checker. sd-bus forgets the array of fds, 4 bytes, of a message that it
  * finds malformed (libsystemd 252), so with fds only what porters.c counts is checked. */
@@ -211,7 +196,7 @@ static void happen(struct world *w, char what)
 			transport_drop(w->t, "dropped");
 		break;
 	case 't':
-		skew += 6;
+		clock_skip(6 * USEC_PER_SEC);
 		break;
 	default:
 		return;
@@ -244,15 +229,6 @@ static void check_output(const struct world *w)
 		at += n;
 	}
 	CHECK(at == end || w->closed > 0 || w->peer < 0 || w->n_output == OUTPUT_MAX);
-}
-
-static uint64_t fds_seen(void)
-{
-	uint64_t seen = 0;
-
-	for (int fd = 0; fd < FDS_SEEN; fd++)
-		seen |= (uint64_t)(fcntl(fd, F_GETFD) >= 0) << fd;
-	return seen;
 }
 
 static void world_new(struct world *w, uint8_t setup, uint8_t replies, bool with_porters)
@@ -322,13 +298,13 @@ void session_run(const uint8_t *data, size_t size, bool with_porters)
 {
 	struct input in = {data, size};
 	struct world w = {.peer = -EBADF};
-	uint64_t before = fds_seen();
+	uint64_t before = fuzz_fds();
 	uint8_t setup = input_byte(&in), replies = input_byte(&in);
 
-	skew = 0;
+	clock_reset();
 	world_new(&w, setup, replies, with_porters);
 	play(&w, &in);
 	world_done(&w);
 	leaks_check(&w);
-	CHECK(fds_seen() == before);
+	CHECK(fuzz_fds() == before);
 }
