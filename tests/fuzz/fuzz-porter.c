@@ -5,6 +5,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -112,9 +113,8 @@ static void release(struct slot *s)
 	s->receiving = false;
 }
 
-static void child_send(struct child *c, const void *data, size_t size, bool with_fd)
+static bool send_with(int sock, const void *data, size_t size, int fd, int flags)
 {
-	_cleanup_close_ int fd = with_fd ? socket_new() : -EBADF;
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(sizeof(int))];
@@ -122,9 +122,7 @@ static void child_send(struct child *c, const void *data, size_t size, bool with
 	struct iovec iov = {(void *)data, size};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 
-	if (c->channel < 0)
-		return;
-	if (with_fd) {
+	if (fd >= 0) {
 		msg.msg_control = &control;
 		msg.msg_controllen = sizeof(control);
 		control.header.cmsg_level = SOL_SOCKET;
@@ -132,7 +130,47 @@ static void child_send(struct child *c, const void *data, size_t size, bool with
 		control.header.cmsg_len = CMSG_LEN(sizeof(int));
 		memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
 	}
-	(void)sendmsg(c->channel, &msg, MSG_NOSIGNAL);
+	return sendmsg(sock, &msg, MSG_NOSIGNAL | flags) == (ssize_t)size;
+}
+
+/* Closes a connection in which that is unread which `what` says. Whatever was passed in it must
+ * not go with it: nobody is hung up on. */
+static void close_conn(uint8_t what)
+{
+	_cleanup_close_ int ours = -EBADF;
+	_cleanup_close_ int passed = -EBADF;
+	_cleanup_close_ int other = -EBADF;
+	struct pollfd poll_other = {.events = POLLIN};
+	bool sent = false;
+	int fds[2];
+
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+	passed = fds[0];
+	other = poll_other.fd = fds[1];
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) == 0);
+	ours = fds[0];
+	for (unsigned i = 0; i < 4; i++, what >>= 2)
+		switch (what & 3) {
+		case 1:
+			send_with(ours, "data", 4, -EBADF, 0);
+			break;
+		case 2:
+			sent |= send_with(ours, "o", 1, passed, MSG_OOB);
+			break;
+		case 3:
+			sent |= send_with(ours, "fd", 2, passed, 0);
+		}
+	close_fd(&passed);
+	porters_close(porters, fds[1]);
+	CHECK(!sent || poll(&poll_other, 1, 0) == 0);
+}
+
+static void child_send(struct child *c, const void *data, size_t size, bool with_fd)
+{
+	_cleanup_close_ int fd = with_fd ? socket_new() : -EBADF;
+
+	if (c->channel >= 0)
+		send_with(c->channel, data, size, fd, 0);
 }
 
 static void child_reply(struct child *c, struct input *in)
@@ -229,7 +267,7 @@ static void step(struct input *in)
 		porters_bury(porters, socket_new());
 		break;
 	case 'c':
-		porters_close(porters, socket_new());
+		close_conn(which);
 		break;
 	case 'p':
 		child_reply(c, in);
