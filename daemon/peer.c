@@ -341,7 +341,7 @@ void peer_accept(struct manager *manager, int fd)
 		r = peer_identify(peer, fd);
 	}
 	if (r < 0)
-		close(fd);
+		porters_close(manager->porters, fd);
 	else
 		r = transport_new(manager->event, manager->porters, peer->account->number, fd,
 			&manager->options->limits, &transport_ops, peer, &peer->transport);

@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <linux/filter.h>
-#include <linux/sched.h>
 #include <linux/seccomp.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -118,16 +117,16 @@ static _Noreturn void porter_start(struct zygote_child *z, int sock)
 	porter_run(sock);
 }
 
-/* By clone3(2), so that the pidfd is surely its own: nobody reaps it before. */
+/* By clone(2), so that the pidfd is surely its own: nobody reaps it before. Not clone3(2), which
+ * systemd's RestrictNamespaces= refuses, for no filter sees its flags. */
 static int fork_porter(struct zygote_child *z, int sock, int *ret_pidfd)
 {
 	int pidfd = -EBADF;
-	struct clone_args args = {
-		.flags = CLONE_PIDFD,
-		.pidfd = (uintptr_t)&pidfd,
-		.exit_signal = SIGCHLD,
-	};
-	long pid = syscall(SYS_clone3, &args, sizeof(args));
+#ifdef __s390__
+	long pid = syscall(SYS_clone, NULL, SANDBOX_ZYGOTE_CLONE, &pidfd, NULL, 0);
+#else
+	long pid = syscall(SYS_clone, SANDBOX_ZYGOTE_CLONE, NULL, &pidfd, NULL, 0);
+#endif
 
 	if (pid == 0)
 		porter_start(z, sock);

@@ -77,9 +77,15 @@ static const int porter_calls[] = {
 	SCMP_SYS(exit_group),
 };
 
+/* Which of its arguments they are. */
+#ifdef __s390__
+#	define CLONE_FLAGS SCMP_A1
+#else
+#	define CLONE_FLAGS SCMP_A0
+#endif
+
 /* What makes a porter of a fork besides. */
 static const int zygote_calls[] = {
-	SCMP_SYS(clone3),
 	SCMP_SYS(prctl),
 	SCMP_SYS(getppid),
 	SCMP_SYS(dup2),
@@ -166,6 +172,9 @@ static int only(bool forks, struct sock_fprog *ret)
 	r = allow(filter, porter_calls, sizeof(porter_calls) / sizeof(porter_calls[0]));
 	if (r >= 0 && forks)
 		r = allow(filter, zygote_calls, sizeof(zygote_calls) / sizeof(zygote_calls[0]));
+	if (r >= 0 && forks)
+		r = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+			CLONE_FLAGS(SCMP_CMP_EQ, SANDBOX_ZYGOTE_CLONE));
 	if (r >= 0)
 		r = program(filter, ret);
 	seccomp_release(filter);

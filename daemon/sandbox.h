@@ -6,6 +6,8 @@
 #pragma once
 
 #include <linux/filter.h>
+#include <sched.h>
+#include <signal.h>
 
 /* Keeps CHOWN, DAC_OVERRIDE, FOWNER, KILL and SYS_NICE, and sets no_new_privs. */
 int sandbox_capabilities(void);
@@ -17,6 +19,7 @@ int sandbox_syscalls(void);
 
 /* For the zygote and for the porters: a filter that lets pass what they need; another call ends the
  * process. The caller frees ret->filter. -EOPNOTSUPP: no seccomp here. */
+#define SANDBOX_ZYGOTE_CLONE (CLONE_PIDFD | SIGCHLD) /* the only flags of clone(2) then */
 int sandbox_zygote(struct sock_fprog *ret);
 int sandbox_porter(struct sock_fprog *ret);
 /* Needs no_new_privs. One may follow upon another. -EOPNOTSUPP: no seccomp here. */

@@ -14,7 +14,7 @@
 #include "inspect-wire.h"
 #include "porter-wire.h"
 
-#define TIMEOUT_SEC 1
+#define TIMEOUT_SEC 5
 
 struct zygote {
 	int sock;
@@ -99,35 +99,47 @@ int zygote_pidfd(const struct zygote *z)
 	return z->pidfd;
 }
 
-int zygote_fork(struct zygote *z, int *ret_channel, int *ret_pidfd)
+/* The new porter's pidfd; `theirs` is its end of the channel. */
+static int ask(struct zygote *z, int theirs)
 {
-	_cleanup_close_ int ours = -EBADF;
-	_cleanup_close_ int theirs = -EBADF;
 	struct fork_request q = {.seq = ++z->seq};
-	int r = pair(&ours, &theirs);
+	int r = wire_send(z->sock, &q, sizeof(q), theirs);
 
-	if (r < 0)
-		return r;
-	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
-		return -errno;
-	r = wire_send(z->sock, &q, sizeof(q), theirs);
-	if (r < 0)
-		return r == -EAGAIN ? -ETIMEDOUT : r;
-	for (;;) {
+	while (r >= 0) {
 		_cleanup_close_ int pidfd = -EBADF;
 		struct fork_reply reply;
 
 		r = wire_recv(z->sock, &reply, sizeof(reply), &pidfd);
 		if (r < 0)
-			return r == -EAGAIN ? -ETIMEDOUT : r;
+			break;
 		if (reply.seq != q.seq)
 			continue; /* to an earlier one, whose channel is closed: it ends */
 		if (reply.result < 0)
 			return reply.result;
-		if (pidfd < 0)
-			return -EPROTO;
-		*ret_channel = TAKE_FD(ours);
-		*ret_pidfd = TAKE_FD(pidfd);
-		return 0;
+		return pidfd < 0 ? -EPROTO : TAKE_FD(pidfd);
 	}
+	return r;
+}
+
+int zygote_fork(struct zygote *z, int *ret_channel, int *ret_pidfd)
+{
+	_cleanup_close_ int ours = -EBADF;
+	_cleanup_close_ int theirs = -EBADF;
+	int pidfd, r = pair(&ours, &theirs);
+
+	if (r < 0)
+		return r;
+	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
+	pidfd = ask(z, theirs);
+	if (pidfd == -EAGAIN) {
+		/* Whatever stopped it would stop us at the next question too: better a restart. */
+		pidfd_send_signal(z->pidfd, SIGKILL, NULL, 0);
+		return -ETIMEDOUT;
+	}
+	if (pidfd < 0)
+		return pidfd;
+	*ret_channel = TAKE_FD(ours);
+	*ret_pidfd = pidfd;
+	return 0;
 }

@@ -5,5 +5,5 @@
 #include "porter.h"
 
 /* Forks a porter. *ret_channel is non-blocking. Waits for the zygote, which waits for nobody: some
- * hundred microseconds, -ETIMEDOUT after a second. Both fds are the caller's. */
+ * hundred microseconds. -ETIMEDOUT after 5 s: it is ended then. Both fds are the caller's. */
 int zygote_fork(struct zygote *z, int *ret_channel, int *ret_pidfd);

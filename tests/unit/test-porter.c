@@ -203,6 +203,52 @@ static void put_creds(int fd, pid_t pid, uid_t uid, gid_t gid)
 	assert_int_equal(sendmsg(fd, &msg, MSG_NOSIGNAL), 1);
 }
 
+/* The value of a line of a file. */
+static void read_line(const char *path, const char *name, char *ret, size_t size)
+{
+	char line[256];
+	FILE *file = fopen(path, "re");
+
+	assert_non_null(file);
+	ret[0] = '\0';
+	while (ret[0] == '\0' && fgets(line, sizeof(line), file))
+		if (strncmp(line, name, strlen(name)) == 0)
+			snprintf(ret, size, "%s", line + strlen(name));
+	fclose(file);
+	ret[strcspn(ret, "\n")] = '\0';
+}
+
+static void expect_bare(int pidfd)
+{
+	static const char *const lines[][2] = {
+		{"CapPrm:\t", "0000000000000000"},
+		{"CapEff:\t", "0000000000000000"},
+		{"CapInh:\t", "0000000000000000"},
+		{"NoNewPrivs:\t", "1"},
+		{"Seccomp:\t", CONFINE ? "2" : "0"},
+	};
+	char path[64], value[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", pidfd);
+	read_line(path, "Pid:\t", value, sizeof(value));
+	snprintf(path, sizeof(path), "/proc/%d/status", atoi(value));
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++) {
+		read_line(path, lines[i][0], value, sizeof(value));
+		assert_string_equal(value, lines[i][1]);
+	}
+}
+
+static void test_bare(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(send(f->peer, "0123456789", 10, 0), 10);
+	assert_int_equal(judge(f), 0);
+	take(f);
+	expect_bare(f->porters->list->pidfd);
+	expect_bare(zygote_pidfd(zygote));
+}
+
 static void test_none(void **state)
 {
 	struct fixture *f = *state;
@@ -720,6 +766,7 @@ static int group_teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(test_bare),
 		TEST(test_none),
 		TEST(test_each_type),
 		TEST(test_on_the_next),
