@@ -1,0 +1,693 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The Scm calls: the twins of the methods, whom they believe, and clients that leave the path."""
+
+import fcntl
+import os
+import signal
+import socket
+import stat
+import time
+
+import agent
+import harness
+import scm
+import wire
+import world
+from harness import each, equal, needs, test
+from scm import Refused
+from world import place_of, read, tasks, where, write
+
+KINDS = tuple(scm.TYPES)
+LIMIT = "memory.limit_in_bytes"
+INVALID = "org.freedesktop.DBus.Error.InvalidArgs"
+
+
+def trees():
+    """What no call but a client's changes: porters come and go beside the daemon, at the top."""
+    tops = [where(kind) for kind in world.CONTROLLERS if world.have(kind)]
+    return [f"{top}/{name}" for top in tops for name in os.listdir(top) if os.path.isdir(f"{top}/{name}")]
+
+
+def client_of(w, who):
+    """(client, its cgroup, its uid on the host)"""
+    if who == "host root":
+        return w.host(), "", 0
+    if who == "container root":
+        return w.container(), "c1", 100000
+    _, two, three = w.nested()
+    return (two, "c1/c2", 101000) if who == "nested root" else (three, "c1/c2/c3", 102000)
+
+
+@each(*[(kind, who) for kind in KINDS for who in ("host root", "container root", "nested root",
+                                                  "three deep")])
+def test_scm_cycle(w, kind, who):
+    """Each twin does what its method does, and says so over the socket."""
+    needs("memory", "pids")
+    plain, base, uid = client_of(w, who)
+    client = scm.Client(plain, kind)
+    equal(client.Create("memory", "x/y"), -1, "Create")
+    equal(client.Create("memory", "x/y"), 1, "Create again")
+    equal(os.stat(where("memory", f"{base}/x/y")).st_uid, uid)
+    equal(client.ListChildren("memory", "x"), ["y"])
+    equal(client.ListChildren("memory", "x/y"), [])
+    equal(client.SetValue("memory", "x", LIMIT, "8388608"), None)
+    equal(client.GetValue("memory", "x", LIMIT), "8388608")
+    equal(client.GetValue("memory", "x", "cgroup.procs"), "")
+    keys = client.ListKeys("memory", "x")
+    equal(sorted(keys), sorted(plain.ListKeys("memory", "x")))
+    move(client, base)
+    equal(client.Chmod("memory", "x", "", 0o711), None)
+    equal(stat.S_IMODE(os.stat(where("memory", f"{base}/x")).st_mode), 0o711)
+    equal(client.Chown("memory", "x", 7, 8), None)
+    status = os.stat(where("memory", f"{base}/x"))
+    equal((status.st_uid, status.st_gid), (uid + 7, uid + 8))
+    equal(client.RemoveOnEmpty("memory", "x/y"), None)
+    equal(client.Prune("memory", "x"), None)
+    agent.wait_until(lambda: not os.path.exists(where("memory", f"{base}/x")), "x is pruned")
+    equal(client.Remove("memory", "x", 1), -1, "Remove what is gone")
+    equal(client.Create("memory,pids", "z"), -1)
+    equal(client.Remove("memory,pids", "z", 0), 1, "Remove")
+
+
+def move(client, base):
+    pid = client.run(agent.fork_task)
+    equal(client.MovePid("memory", "x/y", pid), None)
+    inside, = tasks("memory", f"{base}/x/y")
+    equal(client.GetTasks("memory", "x/y"), [pid])
+    equal(client.GetTasksRecursive("memory", "x"), [pid])
+    equal(client.GetTasks("memory", "x"), [])
+    equal(client.GetPidCgroup("memory", pid), "x/y")
+    absolute = client.GetPidCgroupAbs("memory", pid)
+    assert absolute.endswith("/x/y"), absolute
+    client.MovePidAbs("memory", absolute.removesuffix("/x/y") or "/", pid)
+    equal(place_of(inside, "memory"), f"/{base}")
+    equal(client.GetPidCgroup("memory", pid), "/")
+    client.run(agent.end_task, pid)
+
+
+@each(*KINDS)
+def test_scm_errors(w, kind):
+    """'0', -1, an empty datagram; and nothing changes."""
+    needs("memory")
+    plain = w.container()
+    client = scm.Client(plain, kind)
+    plain.Create("memory", "x/y")
+    pid = plain.run(agent.fork_task)
+    plain.MovePid("memory", "x/y", pid)
+    before = world.snapshot(trees())
+    for _ in range(2):
+        fds = w.daemon.fds()  # what it keeps of a client from its first call on is there then
+        for member, *args in (
+                ("Create", "memory", ".."), ("Create", "nosuch", "x"), ("Chown", "memory", "", 7, 7),
+                ("Chown", "memory", "nosuch", 7, 7), ("Chmod", "memory", "x", "..", 0o777),
+                ("GetPidCgroup", "nosuch", 1), ("GetPidCgroupAbs", "memory,pids", 1),
+                ("MovePid", "memory", "nosuch", pid), ("MovePid", "memory", "/x", pid),
+                ("MovePidAbs", "memory", "/..", pid), ("GetValue", "memory", "x", "nosuch"),
+                ("GetValue", "memory", "..", LIMIT), ("SetValue", "memory", "", LIMIT, "1"),
+                ("SetValue", "memory", "x", "tasks", str(pid)), ("Remove", "memory", "x", 0),
+                ("Remove", "memory", "..", 1), ("GetTasks", "memory", "nosuch"),
+                ("GetTasksRecursive", "nosuch", ""), ("ListChildren", "memory", "nosuch"),
+                ("ListKeys", "memory", "../x"), ("RemoveOnEmpty", "memory", "nosuch"),
+                ("Prune", "memory", "nosuch")):
+            client.refused(member, *args)
+    equal(world.difference(before, world.snapshot(trees())), [])
+    w.same_fds(fds, "refused Scm calls")
+
+
+@each(*KINDS)
+def test_scm_2000_pids(w, kind):
+    """All of 2,000 arrive, also when they are read one by one while others call."""
+    needs("memory")
+    plain, host = w.container(), w.host()
+    client = scm.Client(plain, kind)
+    plain.Create("memory", "many")
+    parent = plain.run(fork_parent)
+    plain.MovePid("memory", "many", parent)
+    mine = plain.run(fork_many, 2000)
+    equal(client.GetTasks("memory", "many"), sorted([parent, *mine]))
+    client.agent.start(read_slowly, "scm", kind)
+    for _ in range(50):
+        host.Ping(1)
+        host.GetValue("memory", "c1/many", LIMIT)
+    equal(client.agent.finish(), sorted([parent, *mine]))
+
+
+def fork_parent():
+    """A child that forks when it is told to, and that its children end with."""
+    told, reports = os.pipe(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        for _ in range(int.from_bytes(os.read(told[0], 4), "little")):
+            child = os.fork()
+            if child == 0:
+                agent.libc.prctl(agent.PR_SET_PDEATHSIG, signal.SIGKILL)
+                while True:
+                    signal.pause()
+            os.write(reports[1], child.to_bytes(4, "little"))
+        while True:
+            signal.pause()
+    agent.here["fork"] = (told[1], reports[0])
+    return pid
+
+
+def fork_many(count):
+    told, reports = agent.here.pop("fork")
+    os.write(told, count.to_bytes(4, "little"))
+    with os.fdopen(reports, "rb") as source:
+        return [int.from_bytes(source.read(4), "little") for _ in range(count)]
+
+
+def read_slowly(key, kind):
+    exchange = scm.Exchange(agent.here[key], "GetTasks", "memory", "many", kind=kind)
+    exchange.begun()
+    exchange.turn()
+    exchange.send(scm.credentials())
+    found = []
+    for _ in range(exchange.count()):
+        found.append(exchange.exactly(1)[1][0])
+        time.sleep(0.0005)
+    exchange.close()
+    return found
+
+
+@test
+def test_scm_tasks_out_of_sight(w):
+    """A task that the requestor's pid namespace does not show is not listed, and has no number."""
+    needs("memory")
+    plain = w.container()
+    plain.Create("memory", "x")
+    mine, hosts = plain.run(agent.fork_task), w.host().run(agent.fork_task)
+    plain.MovePid("memory", "x", mine)
+    write(where("memory", "c1/x") + "/cgroup.procs", hosts)
+    equal(len(tasks("memory", "c1/x")), 2)
+    for kind in KINDS:
+        equal(scm.Client(plain, kind).GetTasks("memory", "x"), [mine], kind)
+        equal(scm.Client(plain, kind).GetTasksRecursive("memory", ""),
+              plain.GetTasksRecursive("memory", ""), kind)
+
+
+@test
+def test_scm_victim_of_a_nested_namespace(w):
+    """A victim goes by credentials: in whose numbers, the kernel settles."""
+    needs("memory")
+    one, two, _ = w.nested()
+    client, inner = scm.Client(one), scm.Client(two)
+    pid = two.run(agent.fork_task)
+    two.Create("memory", "x")
+    equal(inner.MovePid("memory", "x", pid), None)
+    host, = tasks("memory", "c1/c2/x")
+    nspid = [line.split()[1:] for line in read(f"/proc/{host}/status").splitlines()
+             if line.startswith("NSpid")][0]
+    equal(int(nspid[-1]), pid)
+    in_one = int(nspid[-2])
+    equal(client.GetPidCgroup("memory", in_one), "c2/x")
+    equal(client.MovePid("memory", "c2", in_one), None)
+    equal(place_of(host, "memory"), "/c1/c2")
+    equal(scm.Client(w.host()).GetPidCgroup("memory", host), "c1/c2")
+
+
+@test
+def test_scm_plain_user(w):
+    """A plain user sends its own credentials, and moves itself."""
+    needs("memory")
+    for user, base in ((w.user(1000), "u1000"), (w.inner_user(w.container()), "c1/u1000")):
+        client = scm.Client(user)
+        equal(client.Create("memory", "x"), -1)
+        client.refused("Chown", "memory", "x", 0, 0)
+        client.refused("SetValue", "memory", "", LIMIT, "-1")
+        client.refused("MovePid", "memory", "x", 1)
+        equal(client.MovePid("memory", "x", user.run(os.getpid)), None)
+        equal(tasks("memory", f"{base}/x"), [user.agent.pid])
+
+
+@test
+def test_scm_big_results(w):
+    """Long lists and texts arrive whole."""
+    needs("memory")
+    plain = w.container()
+    for i in range(300):
+        os.mkdir(where("memory", f"c1/name-{i:03}-{'x' * 100}"))
+    for kind in KINDS:
+        client = scm.Client(plain, kind)
+        equal(sorted(client.ListChildren("memory", "")), sorted(plain.ListChildren("memory", "")), kind)
+        equal(client.GetValue("memory", "", "memory.numa_stat").count("\n"),
+              plain.GetValue("memory", "", "memory.numa_stat").count("\n"), kind)
+
+
+# Whom it believes.
+
+def log_of(w, act):
+    """What the daemon logs during this."""
+    before = len(w.daemon.log())
+    act()
+    return w.daemon.log()[before:]
+
+
+def not_believed(w, client, why, member, *args, **how):
+    """Refused, for one of these reasons, and nothing changes."""
+    before = world.snapshot(trees())
+    log = log_of(w, lambda: client.refused(member, *args, **how))
+    equal(world.difference(before, world.snapshot(trees())), [])
+    why = (why,) if isinstance(why, str) else why
+    assert any(f'"{reason}"' in log for reason in why), f"{member}Scm: {log!r}, not {why}"
+
+
+def fork_as(uid):
+    return agent.fork_task((uid, uid, uid))
+
+
+@test
+def test_t27_claimed_requestor(w):
+    """Root of a user namespace speaks for its own, with the lesser rights of both."""
+    needs("memory")
+    root, user = w.container(), w.inner_user(w.container())
+    client = scm.Client(root)
+    pid = user.run(os.getpid)
+    r = (pid, 1000, 1000)
+    equal(client.Create("memory", "x", requestor=r), -1)
+    equal(os.stat(where("memory", "c1/u1000/x")).st_uid, 101000)
+    equal(client.ListChildren("memory", "", requestor=r), ["x"])
+    equal(client.GetPidCgroup("memory", pid, requestor=r), "/")
+    not_believed(w, client, "NOT_NS_ROOT", "Chown", "memory", "x", 5, 5, requestor=r)
+    not_believed(w, client, ("PARENT_PRIVILEGE", "SCOPE_ROOT"), "SetValue", "memory", "", LIMIT,
+                 "8388608", requestor=r)
+    equal(client.MovePid("memory", "x", pid, requestor=r), None)
+
+
+@test
+def test_t76_ids_that_are_not_the_process(w):
+    """A pid goes with its own real ids: not with those of somebody else whom the sender maps too."""
+    needs("memory")
+    root = w.container()
+    user = w.inner_user(root)
+    client = scm.Client(root)
+    pid = user.run(os.getpid)
+    for ids in ((pid, 0, 0), (pid, 1000, 0), (pid, 0, 1000), (pid, 1001, 1001)):
+        not_believed(w, client, "SPEAK_IDS", "Create", "memory", "x", requestor=ids)
+    not_believed(w, client, "SPEAK_IDS", "Create", "memory", "x", requestor=(1, 1000, 1000))
+
+
+@test
+def test_t76_requestor_outside_the_scope(w):
+    """A task of the container that stands in a cgroup elsewhere is nobody whom its root speaks for."""
+    needs("memory")
+    root = w.container()
+    client = scm.Client(root)
+    pid = root.run(fork_as, 1000)
+    host = max(tasks("memory", "c1"))
+    world.make("memory", "elsewhere", 101000)
+    write(where("memory", "elsewhere") + "/cgroup.procs", host)
+    equal(tasks("memory", "elsewhere"), [host])
+    before = world.snapshot(trees())
+    for member, *args in (("Create", "memory", "x"), ("GetTasks", "memory", ""),
+                          ("ListChildren", "memory", ""), ("GetValue", "memory", "", LIMIT)):
+        client.refused(member, *args, requestor=(pid, 1000, 1000))
+    equal(world.difference(before, world.snapshot(trees())), [])
+
+
+@test
+def test_t27_host_root_for_others(w):
+    """Host root speaks for anybody, who gains nothing by it."""
+    needs("memory")
+    root, client = w.container(), scm.Client(w.host())
+    r = (root.agent.pid, 100000, 100000)
+    equal(client.Create("memory", "x", requestor=r), -1)
+    equal(os.stat(where("memory", "c1/x")).st_uid, 100000)
+    not_believed(w, client, ("SCOPE_ROOT", "PARENT_PRIVILEGE"), "SetValue", "memory", "", LIMIT, "8388608",
+                 requestor=r)
+    not_believed(w, client, "UID_UNMAPPED", "Chown", "memory", "x", 5, 5, requestor=r)
+    equal(client.Chown("memory", "x", 100005, 100005, requestor=r), None)
+    not_believed(w, client, ("TASK_MISSING", "TASK_OUTSIDE", "TASK_USERNS", "TASK_IDS"), "MovePid",
+                 "memory", "x", os.getpid(), requestor=r)
+
+
+def become_weak(uid):
+    """Not root of the user namespace any more, but with all capabilities still."""
+    agent.check(agent.libc.prctl(28, 1 << 2, 0, 0, 0), "SECBIT_NO_SETUID_FIXUP")
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+@test
+def test_t27_capabilities_alone(w):
+    """What the kernel lets it send, the daemon does not believe of who is not root there."""
+    needs("memory")
+    root = w.container()
+    weak = w.once("weak", lambda: root.agent.spawn("weak", w.placer("c1/weak", 101000)))
+    weak.run(become_weak, 1000)
+    weak.reconnect()
+    client = scm.Client(weak)
+    equal(client.Create("memory", "own"), -1)
+    not_believed(w, client, "SPEAK_ROOT", "Create", "memory", "x", requestor=(1, 0, 0))
+    not_believed(w, client, "SPEAK_ROOT", "GetTasks", "memory", "", requestor=(1, 0, 0))
+
+
+@test
+def test_t24_dead_requestor(w):
+    """Who has ended speaks no more, and nobody for him."""
+    needs("memory")
+    root = w.container()
+    client = scm.Client(root)
+    dead = root.run(agent.zombie)
+    not_believed(w, client, ("REQUESTOR_GONE", "REQUESTOR_CHANGED", "SPEAK_MISSING", "SPEAK_IDS"),
+                 "Create", "memory", "x", requestor=(dead, 0, 0))
+
+
+@test
+def test_scm_kernel_refuses(w):
+    """What one has no right to claim never leaves: the exchange ends without a result."""
+    needs("memory")
+    user = w.inner_user(w.container())
+    fds = w.daemon.fds()
+    for kind in KINDS:
+        client = scm.Client(user, kind)
+        client.refused("Create", "memory", "x", requestor=(1, 0, 0))
+        client.refused("MovePid", "memory", "", 1)
+        client.refused("Chown", "memory", "", 0, 0)
+        user.run(world.close_bus, "scm")
+    w.same_fds(fds, "claims that the kernel refused")
+
+
+# Clients that leave the path. Each gets a daemon with the shortest time-out.
+
+def survives(w, act, *args):
+    """Others are served meanwhile and afterwards, nothing changes, nothing is left behind."""
+    w.start("--scm-timeout", "1")
+    other, hostile = w.host(), w.container()
+    scm.Client(hostile).Create("memory", "")
+    scm.Client(other).GetValue("memory", "c1", LIMIT)
+    other.GetValue("memory", "c1", LIMIT)
+    hostile.run(world.close_bus, "scm")
+    fds, before = w.daemon.fds(), world.snapshot(trees())
+    hostile.agent.start(act, w.daemon.socket, *args)
+    for _ in range(20):
+        other.GetValue("memory", "c1", LIMIT)
+    result = hostile.agent.finish()
+    scm.Client(other).GetValue("memory", "c1", LIMIT)
+    w.same_fds(fds, act.__name__)
+    equal(world.difference(before, world.snapshot(trees())), [])
+    again = scm.Client(hostile)
+    equal(again.Create("memory", "after"), -1)
+    return result
+
+
+def hostile(number="scm", names=KINDS):
+    """A test, for each of these, out of a function that runs in the container: true if all is well."""
+    def register(function):
+        def check(w, name):
+            needs("memory")
+            assert survives(w, function, name), "it was carried out"
+        for name in names:
+            harness.tests.append((f"test_{number}_{function.__name__}[{name}]",
+                                  lambda w, name=name: check(w, name)))
+        return function
+    return register
+
+
+def begin(address, kind, member="Create", *args, **how):
+    bus = wire.Bus(address, fds=True)
+    exchange = scm.Exchange(bus, member, *(args or ("memory", "hostile")), kind=kind, **how)
+    exchange.begun()
+    exchange.turn()
+    return bus, exchange
+
+
+def no(exchange):
+    """The exchange ends without being carried out: refused, closed, or silent for good."""
+    exchange.ours.settimeout(5)
+    try:
+        exchange.result()
+        return False
+    except (Refused, ConnectionResetError, BrokenPipeError):
+        return True
+    except TimeoutError:
+        return exchange.kind == "dgram"
+
+
+@hostile("t60")
+def never_answers(address, kind):
+    _, exchange = begin(address, kind)
+    return no(exchange)
+
+
+@hostile("t60")
+def never_sends_the_victim(address, kind):
+    _, exchange = begin(address, kind, "MovePid", "memory", "hostile")
+    exchange.send(scm.credentials())
+    exchange.turn()
+    return no(exchange)
+
+
+@hostile()
+def end_at_once(address, kind):
+    _, exchange = begin(address, kind)
+    exchange.close()
+    return True
+
+
+@hostile()
+def end_midway(address, kind):
+    _, exchange = begin(address, kind, "MovePid", "memory", "hostile")
+    exchange.send(scm.credentials())
+    exchange.close()
+    return True
+
+
+@hostile()
+def shut_down(address, kind):
+    _, exchange = begin(address, kind)
+    exchange.ours.shutdown(socket.SHUT_RDWR)
+    exchange.close()
+    return True
+
+
+@hostile()
+def nothing_as_byte(address, kind):
+    _, exchange = begin(address, kind)
+    exchange.ours.send(b"")
+    return no(exchange)
+
+
+@hostile()
+def fd_with_the_byte(address, kind):
+    """Fds sent along with the credentials."""
+    _, exchange = begin(address, kind)
+    with open("/dev/null") as null:
+        scm.send_with(exchange.ours, b"p", scm.credentials(), [null.fileno()] * 100)
+    return no(exchange)
+
+
+@hostile("t60")
+def no_passcred(address, kind):
+    """SO_PASSCRED is switched off behind the daemon's back."""
+    bus = wire.Bus(address, fds=True)
+    exchange = scm.Exchange(bus, "Create", "memory", "", kind=kind)
+    dup = exchange.theirs.dup()
+    exchange.begun()
+    exchange.turn()
+    dup.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 0)
+    exchange.send(scm.credentials())
+    no(exchange)
+    return True
+
+
+@hostile("t60")
+def blocking(address, kind):
+    """O_NONBLOCK is cleared on the description that both have, and nothing is sent."""
+    bus = wire.Bus(address, fds=True)
+    exchange = scm.Exchange(bus, "Create", "memory", "hostile", kind=kind)
+    dup = exchange.theirs.dup()
+    exchange.begun()
+    fcntl.fcntl(dup, fcntl.F_SETFL, fcntl.fcntl(dup, fcntl.F_GETFL) & ~os.O_NONBLOCK)
+    exchange.turn()
+    return no(exchange)
+
+
+def fill(end):
+    """Until it takes no more."""
+    count = 0
+    end.setblocking(False)
+    try:
+        while True:
+            end.send(b"x" * 64)
+            count += 1
+    except BlockingIOError:
+        return count
+    finally:
+        end.setblocking(True)
+
+
+@hostile("t60")
+def refills_before(address, kind):
+    """The buffer is full before the daemon's first byte, and stays so."""
+    pair = socket.socketpair(socket.AF_UNIX, scm.TYPES[kind])
+    fill(pair[1])
+    bus = wire.Bus(address, fds=True)
+    scm.Exchange(bus, "Create", "memory", "hostile", pair=pair, kind=kind)
+    return served_or_dropped(bus)
+
+
+@hostile("t60")
+def refills_midway(address, kind):
+    """The buffer is filled again where the result should go."""
+    bus = wire.Bus(address, fds=True)
+    exchange = scm.Exchange(bus, "GetTasksRecursive", "memory", "", kind=kind)
+    dup = exchange.theirs.dup()
+    exchange.begun()
+    exchange.turn()
+    fill(dup)
+    exchange.send(scm.credentials())
+    return served_or_dropped(bus)
+
+
+def served_or_dropped(bus):
+    """The connection is served on, or was dropped."""
+    try:
+        serial = bus.start("Ping", 1)
+        while bus.message().fields.get("serial") != serial:
+            pass
+    except wire.Dropped:
+        pass
+    return True
+
+
+@hostile()
+def bus_closed_midway(address, kind):
+    """The D-Bus connection ends, the exchange goes on: it is carried out or not, and nothing is left."""
+    bus, exchange = begin(address, kind, "GetValue", "memory", "", LIMIT)
+    bus.close()
+    try:
+        exchange.send(scm.credentials())
+        exchange.ours.settimeout(2)
+        exchange.record()
+    except (BrokenPipeError, ConnectionResetError, TimeoutError, ConnectionRefusedError):
+        pass
+    return True
+
+
+@hostile()
+def both_closed(address, kind):
+    bus, exchange = begin(address, kind)
+    bus.close()
+    exchange.close()
+    return True
+
+
+@hostile()
+def many_at_once(address, kind):
+    """Exchanges that nobody goes on with, on one connection and on many."""
+    buses = [wire.Bus(address, fds=True) for _ in range(20)]
+    pending = [scm.Exchange(bus, "Create", "memory", "hostile", kind=kind)
+               for bus in buses for _ in range(5)]
+    for bus in buses[:10]:
+        bus.close()
+    for exchange in pending:
+        exchange.close()
+    return True
+
+
+def drop_or_error(bus, serial):
+    """No socket, no call: an error, or the end of the connection."""
+    try:
+        reply = bus.answer(serial)
+        return reply.kind == wire.ERROR and reply.fields["error"] == INVALID
+    except wire.Dropped:
+        return True
+    finally:
+        bus.close()
+
+
+def passes(address, make, count=1, announced=None, **how):
+    """A call with these fds and no more."""
+    bus = wire.Bus(address, fds=True)
+    things = [make() for _ in range(count)]
+    fds = [thing if isinstance(thing, int) else thing.fileno() for thing in things]
+    serial = scm.send_call(bus, "Create", ["memory", "hostile"], fds, announced=announced, **how)
+    for fd in fds:
+        if isinstance(things[0], int):
+            os.close(fd)
+    return drop_or_error(bus, serial)
+
+
+def tcp_listener():
+    listener = socket.socket(socket.AF_INET)
+    listener.bind(("127.0.0.1", 0))
+    listener.listen()
+    return listener
+
+
+def unix_listener():
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(b"\0" + os.urandom(8).hex().encode())
+    listener.listen()
+    return listener
+
+
+def half_a_pair():
+    return socket.socketpair()[0]
+
+
+THINGS = {
+    "null": lambda: os.open("/dev/null", os.O_RDWR),
+    "directory": lambda: os.open("/", os.O_RDONLY),
+    "path": lambda: os.open("/", os.O_PATH),
+    "pipe": lambda: os.pipe()[0],
+    "memfd": lambda: os.memfd_create("x"),
+    "eventfd": lambda: os.eventfd(0),
+    "inet": lambda: socket.socket(socket.AF_INET),
+    "inet listener": tcp_listener,
+    "inet6": lambda: socket.socket(socket.AF_INET6),
+    "netlink": lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW),
+}
+
+
+@hostile(names=THINGS)
+def passes_other_things(address, name):
+    """What is no socket of AF_UNIX."""
+    return passes(address, THINGS[name])
+
+
+SOCKETS = {"listener": unix_listener, "orphan": half_a_pair,
+           "stream": lambda: socket.socket(socket.AF_UNIX),
+           "dgram": lambda: socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)}
+
+
+@hostile(names=SOCKETS)
+def passes_unconnected(address, name):
+    bus = wire.Bus(address, fds=True)
+    thing = SOCKETS[name]()
+    scm.send_call(bus, "Create", ["memory", "hostile"], [thing.fileno()])
+    return served_or_dropped(bus)
+
+
+# How many are passed, and how many are announced.
+COUNTS = {"two": (2, None), "sixteen": (16, None), "253": (253, None), "none": (0, 1),
+          "none announced": (0, 0), "too few": (1, 2), "too many": (2, 1), "not announced": (1, 0)}
+
+
+@hostile(names=COUNTS)
+def passes_another_number(address, name):
+    return passes(address, half_a_pair().dup, *COUNTS[name])
+
+
+@hostile(names=("7", "4294967295"))
+def names_another_index(address, name):
+    bus = wire.Bus(address, fds=True)
+    ours, theirs = socket.socketpair()
+    serial = scm.send_call(bus, "Create", ["memory", "hostile", int(name)], [theirs.fileno()])
+    ours.settimeout(5)
+    return drop_or_error(bus, serial)
+
+
+@hostile(names=("Create", "Ping", "Introspect"))
+def passes_to_others(address, name):
+    """A socket with a call that takes none: served without it, an error, or the end."""
+    bus = wire.Bus(address, fds=True)
+    _, theirs = socket.socketpair()
+    if name == "Create":
+        scm.send_call(bus, name, ["memory", ""], [theirs.fileno()], twin=name, signature="ss")
+    else:
+        scm.send_call(bus, "Create", [1] if name == "Ping" else [], [theirs.fileno()], twin=name,
+                      signature="i" if name == "Ping" else "")
+    return served_or_dropped(bus)
