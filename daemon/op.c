@@ -419,7 +419,8 @@ static enum reason op_prepare(struct op *op, const struct act *act)
 
 	if (action == ACTION_NONE)
 		return REASON_OK;
-	if (reason == REASON_OK && op->proxy)
+	/* For itself everybody speaks: a setuid program has two uids. */
+	if (reason == REASON_OK && op->proxy && op->proxy->identity->pid != op->who.identity->pid)
 		reason = facts_speech(op);
 	if (reason == REASON_OK)
 		reason = facts_hierarchies(op);

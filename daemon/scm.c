@@ -336,12 +336,12 @@ static enum reason exchange_start(struct exchange *ex)
 
 	if (!ex->passed)
 		return REASON_SCM_SOCKET;
-	reason = exchange_open(ex);
-	if (reason != REASON_OK)
-		return reason;
 	if (account_take_exchange(ex->peer->account) < 0)
 		return REASON_QUOTA;
 	ex->account = ex->peer->account;
+	reason = exchange_open(ex);
+	if (reason != REASON_OK)
+		return reason;
 	ex->next = ex->manager->exchanges;
 	ex->link = &ex->manager->exchanges;
 	if (ex->next)
