@@ -209,9 +209,12 @@ class Connection:
         if len(call.fds) != 1:
             raise Failed("InvalidArgs", f"{call.member}: one socket is needed")
         with socket.socket(fileno=os.dup(call.fds[0])) as theirs:
-            theirs.settimeout(10)
-            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-            theirs.send(b"1")
+            try:
+                theirs.settimeout(10)
+                theirs.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                theirs.send(b"1")
+            except OSError as error:
+                raise Failed("InvalidArgs", f"{call.member}: the socket: {error}") from None
             self.reply(call, "")
             try:
                 self.pass_on(call, member, theirs)
@@ -301,8 +304,7 @@ def accept_for_ever(listener, upstream, kind):
 # Functions to run in an agent.
 
 def begin(path, upstream, kind, become=None):
-    """A proxy in a process of its own, which listens when this returns; gives its pid. become() is run
-    in it first."""
+    """A proxy in a process of its own, which listens when this returns. become() is run in it first."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     listener.bind(path)
     os.chmod(path, 0o777)
@@ -317,7 +319,11 @@ def begin(path, upstream, kind, become=None):
         finally:
             os._exit(1)
     listener.close()
-    return pid
+    agent.here["proxy"] = pid
+
+
+def end():
+    agent.end_task(agent.here.pop("proxy"))
 
 
 def start(world, container, upstream, name="proxy", owner=100000, kind="dgram", become=None):
