@@ -70,13 +70,28 @@ void porters_bury(struct porters *all, int fd)
 		put_off(all, fd);
 }
 
+/*
+ * Whether no fd is in the queue of a socket that nothing can be sent to any more: all `left` bytes
+ * of it are seen by a peek, which shows fds as MSG_CTRUNC, and installs none. (Bytes that MSG_OOB
+ * has set aside count in `left`, and a peek passes over them.)
+ */
+static bool queue_is_plain(int fd, int left)
+{
+	static char sink[65536];
+	struct iovec iov = {sink, (size_t)left + 1};
+	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+
+	return left < (int)sizeof(sink) && recvmsg(fd, &msg, MSG_PEEK | MSG_DONTWAIT) == left &&
+	       !(msg.msg_flags & MSG_CTRUNC);
+}
+
 int porters_disarm(struct porters *all, int fd)
 {
 	int left = 0, copy;
 
 	/* From here on nothing more can be sent to it. */
 	(void)shutdown(fd, SHUT_RDWR);
-	if (!all || (ioctl(fd, SIOCINQ, &left) == 0 && left == 0))
+	if (!all || (ioctl(fd, SIOCINQ, &left) == 0 && (left == 0 || queue_is_plain(fd, left))))
 		return 0;
 	if (keep(all, fd) == 0)
 		return 0;
