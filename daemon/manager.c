@@ -113,10 +113,10 @@ static void bound_peers(struct manager *m)
 		rlim_t own;
 
 		/* Where there are few, a sixteenth each must do for what calls leave open and for
-		 * exchanges, and a quarter for calls that wait, which are never that many. */
+		 * exchanges, and an eighth for calls that wait, which are never that many. */
 		recent = have / 16 < recent ? have / 16 : recent;
 		exchanges = have / 16 < exchanges ? have / 16 : exchanges;
-		ops = have / 4 < ops ? have / 4 : ops;
+		ops = have / 8 < ops ? have / 8 : ops;
 		own = (have / 4 < FDS_OWN ? have / 4 : FDS_OWN) + ops + recent + exchanges;
 		max = least(max, (unsigned)((have - own) / FDS_PER_PEER));
 		log_line(LOG_NOTICE, "the limit on open files allows %u clients, not %u", max,
