@@ -46,6 +46,21 @@ static void meter_add(struct meter *m, uint64_t now, uint64_t cost)
 	m->now += cost;
 }
 
+/* Frees those that nobody refers to and that have used nothing lately. Whoever could be forgotten
+ * by leaving for a moment would always be one who uses little. */
+static void list_purge(struct account_list *bucket, uint64_t now)
+{
+	struct account *a, *next;
+
+	for (a = LIST_FIRST(bucket); a; a = next) {
+		next = LIST_NEXT(a, list);
+		if (a->refs > 0 || meter_used(&a->meter, now) > 0)
+			continue;
+		LIST_REMOVE(a, list);
+		free(a);
+	}
+}
+
 struct account *account_get(struct accounts *as, uint64_t number)
 {
 	struct account_list *bucket = &as->buckets[number % ACCOUNT_BUCKETS];
@@ -56,6 +71,7 @@ struct account *account_get(struct accounts *as, uint64_t number)
 		a->refs++;
 		return a;
 	}
+	list_purge(bucket, clock_monotonic());
 	a = calloc(1, sizeof(*a));
 	if (!a)
 		return NULL;
@@ -72,8 +88,7 @@ struct account *account_put(struct account *a)
 	if (!a || --a->refs > 0)
 		return NULL;
 	assert(a->connections == 0 && a->exchanges == 0 && TAILQ_EMPTY(&a->waiters));
-	LIST_REMOVE(a, list);
-	free(a);
+	list_purge(&a->accounts->buckets[a->number % ACCOUNT_BUCKETS], clock_monotonic());
 	return NULL;
 }
 
@@ -153,18 +168,33 @@ void account_charge(struct account *a, uint64_t now, uint64_t cost)
 		as->present = now;
 }
 
+void account_charge_accept(struct account *a, uint64_t now, uint64_t cost)
+{
+	if (a->number == 0)
+		return;
+	meter_add(&a->meter, now, cost);
+	meter_add(&a->accounts->busy, now, cost);
+}
+
+/* The busy have had their share, and there are others. */
+static bool share_is_used(struct accounts *as, uint64_t now)
+{
+	return now <= as->present + METER_PRESENT_NSEC &&
+	       meter_used(&as->busy, now) > METER_SHARE_NSEC;
+}
+
+uint64_t accounts_pause(struct accounts *as, uint64_t now)
+{
+	return share_is_used(as, now) ? LOOK_USEC : 0;
+}
+
 /* PRESENT is less than the share, so that nobody waits for what it did itself before it was busy.
  */
 enum turn account_turn(struct account *a, uint64_t now)
 {
-	struct accounts *as = a->accounts;
-
 	if (!is_busy(a, now))
 		return TURN_NOW;
-	if (now > as->present + METER_PRESENT_NSEC ||
-		meter_used(&as->busy, now) <= METER_SHARE_NSEC)
-		return TURN_LATER;
-	return TURN_WAIT;
+	return share_is_used(a->accounts, now) ? TURN_WAIT : TURN_LATER;
 }
 
 static void timer_set(struct accounts *as)
@@ -206,6 +236,8 @@ int accounts_init(struct accounts *as, sd_event *event, void (*go)(struct waiter
 void accounts_done(struct accounts *as)
 {
 	as->timer = sd_event_source_disable_unref(as->timer);
+	for (size_t i = 0; i < ACCOUNT_BUCKETS; i++)
+		list_purge(&as->buckets[i], UINT64_MAX);
 }
 
 void account_wait(struct account *a, struct waiter *w)

@@ -70,8 +70,8 @@ int accounts_init(struct accounts *as, sd_event *event, void (*go)(struct waiter
 /* All accounts have been put by then. */
 void accounts_done(struct accounts *as);
 
-/* The account of this number, with one reference more; it lives until the last is gone. NULL: out
- * of memory. */
+/* The account of this number, with one reference more; it lives until the last is gone, and what it
+ * used is forgotten. NULL: out of memory. */
 struct account *account_get(struct accounts *as, uint64_t number);
 struct account *account_put(struct account *a); /* returns NULL */
 
@@ -90,6 +90,11 @@ int account_set_unread(struct account *a, size_t *had, size_t has);
 
 /* `cost` ns of the loop's thread, up to `now` (CLOCK_MONOTONIC). */
 void account_charge(struct account *a, uint64_t now, uint64_t cost);
+/* The same for taking on a connection, which counts with what the busy do: before it is done nobody
+ * knows whose it is. */
+void account_charge_accept(struct account *a, uint64_t now, uint64_t cost);
+/* Microseconds for which no connection is to be taken on. */
+uint64_t accounts_pause(struct accounts *as, uint64_t now);
 enum turn account_turn(struct account *a, uint64_t now);
 /* After TURN_WAIT; once is enough. */
 void account_wait(struct account *a, struct waiter *w);

@@ -57,11 +57,21 @@ static int on_resume(sd_event_source *source, uint64_t usec, void *userdata)
 	return sd_event_source_set_enabled(l->io, SD_EVENT_ON);
 }
 
-/* The queue stays readable while we cannot accept, so a wait is needed or the loop would spin. */
-static void listener_pause(struct listener *l)
+static void listener_wait(struct listener *l, uint64_t usec)
 {
 	uint64_t now;
 
+	if (l->resume || sd_event_now(l->event, CLOCK_MONOTONIC, &now) < 0)
+		return;
+	if (sd_event_add_time(l->event, &l->resume, CLOCK_MONOTONIC, now + usec, 0, on_resume, l) <
+		0)
+		return;
+	(void)sd_event_source_set_enabled(l->io, SD_EVENT_OFF);
+}
+
+/* The queue stays readable while we cannot accept, so a wait is needed or the loop would spin. */
+static void listener_pause(struct listener *l)
+{
 	if (l->spare_fd >= 0) {
 		int fd;
 
@@ -72,17 +82,13 @@ static void listener_pause(struct listener *l)
 			porters_close(l->porters, fd);
 		l->spare_fd = spare_open();
 	}
-	if (l->resume || sd_event_now(l->event, CLOCK_MONOTONIC, &now) < 0)
-		return;
-	if (sd_event_add_time(
-		    l->event, &l->resume, CLOCK_MONOTONIC, now + PAUSE_USEC, 0, on_resume, l) < 0)
-		return;
-	(void)sd_event_source_set_enabled(l->io, SD_EVENT_OFF);
+	listener_wait(l, PAUSE_USEC);
 }
 
 static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	struct listener *l = userdata;
+	uint64_t usec;
 
 	(void)source;
 	(void)revents;
@@ -100,6 +106,9 @@ static int on_io(sd_event_source *source, int fd, uint32_t revents, void *userda
 			continue;
 		break;
 	}
+	usec = l->ops->pause ? l->ops->pause(l->userdata) : 0;
+	if (usec > 0)
+		listener_wait(l, usec);
 	return 0;
 }
 

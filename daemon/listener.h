@@ -14,6 +14,9 @@ struct listener;
 
 struct listener_ops {
 	void (*accepted)(void *userdata, int fd); /* takes fd, non-blocking and close-on-exec */
+	/* How long nobody is to be accepted from now on, in microseconds; 0: no time at all. May be
+	 * NULL. */
+	uint64_t (*pause)(void *userdata);
 };
 
 /* `porters` may be NULL, see porters_bury(): what waits unaccepted may carry fds.

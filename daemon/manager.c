@@ -184,7 +184,12 @@ static void on_accepted(void *userdata, int fd)
 	peer_accept(userdata, fd);
 }
 
-static const struct listener_ops listener_ops = {.accepted = on_accepted};
+static uint64_t on_pause(void *userdata)
+{
+	return peers_pause(userdata);
+}
+
+static const struct listener_ops listener_ops = {.accepted = on_accepted, .pause = on_pause};
 
 static int listen_path(struct manager *m, const char *path)
 {

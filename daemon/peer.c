@@ -347,13 +347,18 @@ void peer_accept(struct manager *manager, int fd)
 			&manager->options->limits, &transport_ops, peer, &peer->transport);
 	now = clock_monotonic();
 	if (peer && peer->account)
-		account_charge(peer->account, now, now - begun);
+		account_charge_accept(peer->account, now, now - begun);
 	if (r < 0) {
 		log_not_taken(peer, r);
 		peer_free(peer);
 		return;
 	}
 	peer_link(peer);
+}
+
+uint64_t peers_pause(struct manager *m)
+{
+	return accounts_pause(&m->accounts, clock_monotonic());
 }
 
 /* Of an op that was on a worker: the connection goes on. */

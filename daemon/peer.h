@@ -33,6 +33,8 @@ void peers_done(struct manager *manager);
 
 /* Takes `fd`. Who is over a quota, or already gone, is closed and logged. */
 void peer_accept(struct manager *manager, int fd);
+/* How long no more are to be accepted, in microseconds. */
+uint64_t peers_pause(struct manager *manager);
 struct peer *peer_free(struct peer *peer);
 
 /* It is about to be looked at: whoever was not for longest holds nothing more. */

@@ -296,6 +296,22 @@ void crowd_half_open(const char *path, unsigned n, volatile unsigned *done)
 	}
 }
 
+void crowd_come_and_go(const char *path, unsigned n, volatile unsigned *done)
+{
+	for (;;) {
+		int fd = dial(path);
+
+		if (fd < 0)
+			usleep(1000);
+		else
+			__atomic_fetch_add(done, 1, __ATOMIC_RELAXED);
+		if (n > 0)
+			usleep(n);
+		if (fd >= 0)
+			close(fd);
+	}
+}
+
 void crowd_idle(const char *path, unsigned n, volatile unsigned *done)
 {
 	for (unsigned i = 0; i < n; i++) {

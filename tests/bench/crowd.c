@@ -2,8 +2,8 @@
 /*
  * bench-crowd CGMD: what a quiet client notices of hostile ones, and what the daemon takes and
  * gives back: 64 that flood it, 200 that never read, 500 that do not finish and 2,000 idle ones, of
- * seven accounts; then the most idle connections that there can be. In a cage, as root;
- * tests/bench/run
+ * seven accounts; of three that come and go; then the most idle connections that there can be. In a
+ * cage, as root; tests/bench/run
  * --crowd does it.
  */
 #include <errno.h>
@@ -32,6 +32,7 @@
 #define QUIET_CALLS 1000
 #define QUIET_PAUSE 2000 /* microseconds between two calls */
 #define ROUNDS 3
+#define QUIET 2000 /* its uid */
 
 struct size {
 	unsigned long anon; /* kB */
@@ -121,7 +122,7 @@ static const struct part {
 	uid_t uid;
 	unsigned n;
 	size_t counter;
-} parts[] = {
+} mixed[] = {
 #define COUNTER(field) offsetof(struct shared, field)
 	{crowd_flood, 3000, 16, COUNTER(answers)},
 	{crowd_flood, 3001, 16, COUNTER(answers)},
@@ -133,57 +134,75 @@ static const struct part {
 	{crowd_idle, 3005, 1000, COUNTER(idle)},
 #undef COUNTER
 };
-#define N_PARTS (sizeof(parts) / sizeof(parts[0]))
+#define N(parts) (sizeof(parts) / sizeof(parts[0]))
 
-static void stop(pid_t *pids)
+static const struct part comers[] = {
+	{crowd_come_and_go, 3007, 0, offsetof(struct shared, answers)},
+	{crowd_come_and_go, 3008, 0, offsetof(struct shared, answers)},
+	{crowd_come_and_go, 3009, 50, offsetof(struct shared, answers)},
+};
+
+static void stop(pid_t *pids, size_t n)
 {
-	for (size_t i = 0; i < N_PARTS; i++)
+	for (size_t i = 0; i < n; i++)
 		kill(pids[i], SIGKILL);
-	for (size_t i = 0; i < N_PARTS; i++)
+	for (size_t i = 0; i < n; i++)
 		waitpid(pids[i], NULL, 0);
 }
 
-static void crowd(const struct daemon *d, struct shared *shared)
+static void larger(struct size *peak, struct size now)
 {
-	struct size before = size_of(d->core), peak = {0};
-	double alone = quiet(2000, &shared->median), among;
-	pid_t pids[N_PARTS], watcher;
-	unsigned answers;
-	double since;
+	peak->anon = now.anon > peak->anon ? now.anon : peak->anon;
+	peak->fds = now.fds > peak->fds ? now.fds : peak->fds;
+}
 
-	print_size("before", before);
-	for (size_t i = 0; i < N_PARTS; i++)
+/* One round of the quiet client while others are there. */
+static void among(const char *what, const struct daemon *d, struct shared *shared, double alone,
+	struct size *peak)
+{
+	unsigned before = shared->answers;
+	double since = now_usec();
+	pid_t pid = need_errno(fork(), "fork");
+
+	if (pid == 0) {
+		(void)quiet(QUIET, &shared->median);
+		_exit(0);
+	}
+	while (waitpid(pid, NULL, WNOHANG) == 0) {
+		larger(peak, size_of(d->core));
+		usleep(50000);
+	}
+	printf("crowd: quiet client %.1f us alone, %.1f us among them, ratio %.2f, aim 2; "
+	       "meanwhile %.0f %s a second\n",
+		alone, shared->median, shared->median / alone,
+		(shared->answers - before) / (now_usec() - since) * 1e6, what);
+	fflush(stdout);
+}
+
+static void crowd(const struct daemon *d, struct shared *shared, const struct part *parts, size_t n,
+	const char *what)
+{
+	struct size peak = {0};
+	double alone = quiet(QUIET, &shared->median);
+	pid_t pids[16];
+	unsigned idle = 0;
+
+	print_size("before", size_of(d->core));
+	shared->idle = 0;
+	for (size_t i = 0; i < n; i++) {
 		pids[i] = start(parts[i].uid, parts[i].run, parts[i].n,
 			(volatile unsigned *)((char *)shared + parts[i].counter));
-	while (shared->idle < 2000)
-		usleep(10000);
-	for (int i = 0; i < ROUNDS; i++) {
-		answers = shared->answers;
-		since = now_usec();
-		watcher = need_errno(fork(), "fork");
-		if (watcher == 0) {
-			(void)quiet(2000, &shared->median);
-			_exit(0);
-		}
-		while (waitpid(watcher, NULL, WNOHANG) == 0) {
-			struct size now = size_of(d->core);
-
-			peak.anon = now.anon > peak.anon ? now.anon : peak.anon;
-			peak.fds = now.fds > peak.fds ? now.fds : peak.fds;
-			usleep(50000);
-		}
-		among = shared->median;
-		printf("crowd: quiet client %.1f us alone, %.1f us among them, ratio %.2f, aim 2; "
-		       "meanwhile %.0f answers a second to the floods\n",
-			alone, among, among / alone,
-			(shared->answers - answers) / (now_usec() - since) * 1e6);
-		fflush(stdout);
+		idle += parts[i].run == crowd_idle ? parts[i].n : 0;
 	}
+	while (shared->idle < idle)
+		usleep(10000);
+	for (int i = 0; i < ROUNDS; i++)
+		among(what, d, shared, alone, &peak);
 	print_size("peak, aim below 40960", peak);
-	stop(pids);
+	stop(pids, n);
 	sleep(3); /* until their ends are seen, and memory is given back */
 	print_size("after", size_of(d->core));
-	printf("crowd: quiet client afterwards %.1f us\n", quiet(2000, &shared->median));
+	printf("crowd: quiet client afterwards %.1f us\n", quiet(QUIET, &shared->median));
 }
 
 /* As many as are taken, all of host root. */
@@ -241,7 +260,8 @@ int main(int argc, char *argv[])
 	if (shared == MAP_FAILED)
 		need(-errno, "mmap");
 	d = daemon_start(argv[1], SOCKET);
-	crowd(&d, shared);
+	crowd(&d, shared, mixed, N(mixed), "answers to floods");
+	crowd(&d, shared, comers, N(comers), "connections");
 	most(&d, files.rlim_cur < 15100 ? (unsigned)files.rlim_cur - 100 : 15000);
 	daemon_stop(&d);
 	return 0;

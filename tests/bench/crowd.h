@@ -17,4 +17,6 @@ void crowd_never_read(const char *socket, unsigned n, volatile unsigned *done);
 /* Stop in the middle: of a line, of authentication, of a message's head, of its body. They come
  * back when they are dropped. */
 void crowd_half_open(const char *socket, unsigned n, volatile unsigned *done);
+/* Connect and go, over and over; n is how long each stays, in microseconds. */
+void crowd_come_and_go(const char *socket, unsigned n, volatile unsigned *done);
 void crowd_idle(const char *socket, unsigned n, volatile unsigned *done);

@@ -216,6 +216,47 @@ static void test_turns(void **state)
 	account_put(root);
 }
 
+/* Nobody is forgotten by leaving for a moment. */
+static void test_gone_and_back(void **state)
+{
+	struct account *a = account_get(&as, 1);
+	uint64_t now = clock_monotonic();
+
+	account_charge(a, now, 60 * MS);
+	account_put(a);
+	a = account_get(&as, 1);
+	assert_int_equal(account_turn(a, now), TURN_LATER);
+	account_put(a);
+	/* an older one goes when another comes by */
+	a = account_get(&as, 2 * ACCOUNT_BUCKETS + 1);
+	a->meter = (struct meter){.window = 1, .now = 60 * MS};
+	account_put(a);
+	assert_null(LIST_NEXT(LIST_FIRST(&as.buckets[1]), list));
+}
+
+/* Taking on connections counts, whoever they are; nobody is there only because he came. */
+static void test_accepting(void **state)
+{
+	struct account *root = account_get(&as, 0), *a = account_get(&as, 1);
+	uint64_t now = 1000 * METER_NSEC;
+
+	account_charge_accept(a, now, 40 * MS);
+	account_charge_accept(root, now, 40 * MS);
+	assert_int_equal(accounts_pause(&as, now), 0);
+	account_charge(root, now, 1);
+	assert_true(accounts_pause(&as, now) > 0);
+	assert_int_equal(account_turn(a, now), TURN_WAIT);
+	now += METER_PRESENT_NSEC + 1;
+	assert_int_equal(accounts_pause(&as, now), 0);
+	/* host root's own are no reason */
+	now += 10 * METER_NSEC;
+	account_charge_accept(root, now, 90 * MS);
+	account_charge(root, now, 1);
+	assert_int_equal(accounts_pause(&as, now), 0);
+	account_put(a);
+	account_put(root);
+}
+
 /* Those that wait go on from the loop; who is cancelled does not. */
 static void test_waiters(void **state)
 {
@@ -257,6 +298,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_exchanges, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_gone_and_back, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_accepting, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_waiters, setup, teardown),
 	};
 
