@@ -203,7 +203,7 @@ def test_proxy_cgroup_is_the_top(w):
     world.make("memory", "c1/proxy", 100000)
     deep = w.once("deep", lambda: root.agent.spawn("deep", w.placer("c1/proxy", 100000)))
     below = w.once("below", lambda: root.agent.spawn("below", w.placer("c1/proxy/below", 100000)))
-    pid = below.run(os.getpid)
+    pid, other = below.run(os.getpid), root.run(agent.fork_task)
     for way in (None, "stream"):
         client = Behind(below, proxy.start(w, deep, w.daemon.socket, f"proxy {way}"), way)
         equal(client.GetPidCgroupAbs("memory", pid), "/below")
@@ -211,6 +211,29 @@ def test_proxy_cgroup_is_the_top(w):
         equal(place_of(below.agent.pid, "memory"), "/c1/proxy")
         client.MovePidAbs("memory", "/below", pid)
         equal(place_of(below.agent.pid, "memory"), "/c1/proxy/below")
+        # What is inside the scope and outside the proxy's cgroup does not exist for them.
+        client.refused("GetPidCgroupAbs", "memory", 1)
+        client.refused("MovePidAbs", "memory", "/below", other)
+
+
+@each("plain", "stream")
+def test_proxy_absolute_paths(w, way):
+    """Of reads: from the top that the client's namespace shows, to below the proxy's current cgroup."""
+    needs("memory")
+    root = w.container()
+    user = w.inner_user(root)
+    world.make("memory", "c1/beside/x", 100000)
+    for member, *args in (("GetValue", LIMIT), ("ListChildren",), ("GetTasks",), ("ListKeys",)):
+        user.refused(("CGROUP_OUTSIDE", "CGROUP_MISSING"), member, "memory", "/beside", *args)
+    client = Behind(user, proxy.start(w, root, w.daemon.socket), None if way == "plain" else way)
+    equal(client.ListChildren("memory", "/beside"), ["x"])
+    equal(client.GetTasks("memory", "/beside"), [])
+    client.GetValue("memory", "/beside", LIMIT)
+    client.refused("SetValue", "memory", "/beside/x", LIMIT, "8388608")
+    client.refused("GetValue", "memory", "/../c1", LIMIT)
+    os.chmod(where("memory", "c1/beside"), 0o700)
+    client.refused("GetValue", "memory", "/beside", LIMIT)
+    client.refused("ListChildren", "memory", "/beside")
 
 
 @test

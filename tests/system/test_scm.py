@@ -275,6 +275,18 @@ def test_t27_claimed_requestor(w):
 
 
 @test
+def test_t27_lesser_of_both(w):
+    """What the requestor may and who speaks for it may not is refused: here a group that is not mapped."""
+    needs("memory")
+    root, user = w.container(), w.inner_user(w.container())
+    world.make("memory", "c1/u1000/half/x", 101000, 0)
+    os.chown(where("memory", "c1/u1000/half"), 101000, 0)
+    equal(scm.Client(user).SetValue("memory", "half/x", LIMIT, "8388608"), None)
+    not_believed(w, scm.Client(root), "PARENT_PRIVILEGE", "SetValue", "memory", "half/x", LIMIT, "4194304",
+                 requestor=(user.run(os.getpid), 1000, 1000))
+
+
+@test
 def test_t76_ids_that_are_not_the_process(w):
     """A pid goes with its own real ids: not with those of somebody else whom the sender maps too."""
     needs("memory")
