@@ -32,6 +32,8 @@ struct fixture {
 	uint64_t cookies[CALLS_MAX];
 	const char *why;
 	unsigned closed, fds_before;
+	enum turn turn;
+	unsigned worked;
 };
 
 static int answer(struct fixture *f, sd_bus_message *m)
@@ -82,7 +84,23 @@ static void on_closed(void *userdata, const char *why)
 	f->t = transport_free(f->t);
 }
 
-static const struct transport_ops ops = {on_message, on_closed};
+static enum turn on_turn(void *userdata, uint64_t now)
+{
+	struct fixture *f = userdata;
+
+	assert_true(now > 0);
+	return f->turn;
+}
+
+static void on_worked(void *userdata, uint64_t now, uint64_t cost)
+{
+	struct fixture *f = userdata;
+
+	assert_true(now > cost);
+	f->worked++;
+}
+
+static const struct transport_ops ops = {on_message, on_closed, on_turn, on_worked};
 
 static int setup(void **state)
 {
@@ -798,6 +816,89 @@ static void test_refused(void **state)
 	sd_event_unref(other);
 }
 
+/* Nothing is read of it until it may go on, and then in order. */
+static void test_wait(void **state)
+{
+	struct fixture *f = *state;
+
+	authenticate(f);
+	assert_true(f->worked > 0);
+	f->turn = TURN_WAIT;
+	put_call(f, 1);
+	put_call(f, 2);
+	spin(f);
+	assert_int_equal(f->calls, 0);
+	/* going on is no leave */
+	transport_resume(f->t);
+	spin(f);
+	assert_int_equal(f->calls, 0);
+	f->turn = TURN_NOW;
+	transport_resume(f->t);
+	spin(f);
+	assert_int_equal(f->calls, 2);
+	assert_int_equal(f->cookies[0], 1);
+	assert_int_equal(f->closed, 0);
+}
+
+static int on_other(sd_event_source *source, void *userdata)
+{
+	struct fixture *f = userdata;
+
+	assert_int_equal(f->calls, 0);
+	return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+}
+
+/* What comes later comes after all else that is to be done, and yet comes. */
+static void test_later(void **state)
+{
+	struct fixture *f = *state;
+	sd_event_source *other = NULL;
+	int enabled = SD_EVENT_ON;
+	char sink[4096];
+
+	authenticate(f);
+	f->turn = TURN_LATER;
+	put_call(f, 1);
+	assert_true(sd_event_add_defer(f->event, &other, on_other, f) >= 0);
+	assert_true(sd_event_source_set_priority(other, SD_EVENT_PRIORITY_NORMAL + 1) >= 0);
+	assert_true(sd_event_source_set_enabled(other, SD_EVENT_ON) >= 0);
+	spin(f);
+	assert_true(sd_event_source_get_enabled(other, &enabled) >= 0);
+	assert_int_equal(enabled, SD_EVENT_OFF);
+	assert_int_equal(f->calls, 1);
+	/* its next ones as well, and when it is its turn again */
+	for (uint32_t i = 2; i <= 40; i++)
+		put_call(f, i);
+	spin(f);
+	assert_int_equal(f->calls, 40);
+	f->turn = TURN_NOW;
+	put_call(f, 41);
+	spin(f);
+	assert_int_equal(f->calls, 41);
+	/* and its end is seen */
+	while (recv(f->peer, sink, sizeof(sink), MSG_DONTWAIT) > 0)
+		;
+	f->turn = TURN_LATER;
+	close(f->peer);
+	f->peer = -EBADF;
+	expect_closed(f, "closed by the peer");
+	sd_event_source_unref(other);
+}
+
+/* A client that goes amid a line is not waited for. */
+static void test_54_gone_amid_a_line(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f);
+	put(f, "\0AUTH EXT", 9);
+	spin(f);
+	assert_int_equal(f->closed, 0);
+	close(f->peer);
+	f->peer = -EBADF;
+	expect_closed(f, "closed by the peer");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -834,6 +935,9 @@ int main(void)
 		TEST(test_message_fails),
 		TEST(test_peer_closes),
 		TEST(test_refused),
+		TEST(test_wait),
+		TEST(test_later),
+		TEST(test_54_gone_amid_a_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
