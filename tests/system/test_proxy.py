@@ -10,7 +10,7 @@ import wire
 import world
 from harness import each, equal, needs, test
 from test_scm import become_weak, trees
-from world import place_of, tasks, where, write
+from world import place_of, tasks, where
 
 LIMIT = "memory.limit_in_bytes"
 
