@@ -7,6 +7,7 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -99,6 +100,31 @@ static int option(int fd, int name)
 	int value = -1;
 
 	return getsockopt(fd, SOL_SOCKET, name, &value, &size) < 0 ? -errno : value;
+}
+
+/* None, or the one that the kernel gives to who sends credentials (unix(7), "Autobind feature"): an
+ * abstract one of five hexadecimal digits. */
+static bool is_nameless(const struct sockaddr_un *name, socklen_t len)
+{
+	if (len <= sizeof(name->sun_family))
+		return true;
+	if (len != sizeof(name->sun_family) + 6 || name->sun_path[0] != '\0')
+		return false;
+	for (size_t i = 1; i < 6; i++)
+		if (!strchr("0123456789abcdef", name->sun_path[i]) || !name->sun_path[i])
+			return false;
+	return true;
+}
+
+bool socket_is_pair(int fd)
+{
+	struct sockaddr_un own, other;
+	socklen_t own_len = sizeof(own), other_len = sizeof(other);
+
+	return getsockname(fd, (struct sockaddr *)&own, &own_len) == 0 &&
+	       is_nameless(&own, own_len) &&
+	       getpeername(fd, (struct sockaddr *)&other, &other_len) == 0 &&
+	       is_nameless(&other, other_len);
 }
 
 /* One that data can go over. Asks nothing of it that could wait. */
@@ -203,6 +229,22 @@ static int receive_begin(struct child *c, const struct porter_request *q)
 	return 0;
 }
 
+/* The name is looked at here too, right before. */
+static int send_on(struct child *c, const struct porter_request *q, const void *data)
+{
+	struct held *h = held_find(c, q->id);
+	ssize_t n;
+
+	if (!h)
+		return -EINVAL;
+	if (!socket_is_pair(h->fd))
+		return -ENOTCONN;
+	do
+		n = send(h->fd, data, q->size, MSG_DONTWAIT | MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : (int)n;
+}
+
 static void release(struct child *c, uint32_t id)
 {
 	struct held *h = held_find(c, id);
@@ -213,12 +255,44 @@ static void release(struct child *c, uint32_t id)
 	*h = c->held[--c->n];
 }
 
+/* A request, and what follows it. */
+static int request_take(struct child *c, struct porter_request *ret, void *data, int *ret_fd)
+{
+	union {
+		char space[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = {0};
+	struct iovec iov[] = {{ret, sizeof(*ret)}, {data, PORTER_DATA_MAX}};
+	struct msghdr msg = {
+		.msg_iov = iov,
+		.msg_iovlen = 2,
+		.msg_control = control.space,
+		.msg_controllen = sizeof(control.space),
+	};
+	struct cmsghdr *cmsg;
+	ssize_t n;
+
+	do
+		n = recvmsg(c->sock, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n <= 0)
+		return n < 0 ? -errno : -EPIPE;
+	cmsg = CMSG_FIRSTHDR(&msg);
+	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS &&
+		cmsg->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(ret_fd, CMSG_DATA(cmsg), sizeof(int));
+	if ((size_t)n < sizeof(*ret) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return -EPROTO;
+	return ret->op == PORTER_SEND && (size_t)n != sizeof(*ret) + ret->size ? -EPROTO : 0;
+}
+
 static int handle(struct child *c)
 {
+	static unsigned char data[PORTER_DATA_MAX];
 	_cleanup_close_ int fd = -EBADF;
 	struct porter_request q;
 	struct porter_reply reply = {0};
-	int r = wire_recv(c->sock, &q, sizeof(q), &fd);
+	int r = request_take(c, &q, data, &fd);
 
 	if (r < 0)
 		return r;
@@ -231,6 +305,10 @@ static int handle(struct child *c)
 		return answer(c, &reply, reply.result == 1 ? c->held[c->n - 1].fd : -EBADF);
 	case PORTER_RECEIVE:
 		return receive_begin(c, &q);
+	case PORTER_SEND:
+		reply.id = q.id;
+		reply.result = send_on(c, &q, data);
+		return answer(c, &reply, -EBADF);
 	case PORTER_RELEASE:
 		release(c, q.id);
 		return 0;

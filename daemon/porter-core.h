@@ -15,7 +15,7 @@ struct passed {
 	int fd;		   /* < 0: not judged yet */
 	uint64_t deadline; /* an answer is owed by then; 0: none is */
 	void (*judged)(void *userdata, int result, struct passed *passed);
-	void (*received)(void *userdata, int result, const struct ucred *creds);
+	void (*received)(void *userdata, int result, const struct ucred *creds); /* or sent */
 	void *userdata;
 };
 

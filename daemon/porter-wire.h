@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core says to the zygote and to porters, each over a SOCK_SEQPACKET pair: packets of
- * fixed size with at most one fd. All are the same program, so there are no versions.
+ * fixed size, but for data to be sent on, with at most one fd. All are the same program, so there
+ * are no versions.
  */
 #pragma once
 
@@ -23,6 +24,7 @@ struct fork_reply {
 enum porter_op {
 	PORTER_JUDGE,	/* id, size; carries the connection. A reply */
 	PORTER_RECEIVE, /* id, size: rounds; usec. A reply */
+	PORTER_SEND,	/* id, size: of the data that follow. A reply: how many were sent */
 	PORTER_RELEASE, /* id; no reply */
 	PORTER_HOLD,	/* carries what to hold; no reply */
 };
@@ -30,6 +32,8 @@ enum porter_op {
 /* What one porter holds and works on. */
 #define PORTER_THINGS_MAX 128
 #define PORTER_ROUNDS_MAX 2
+/* What goes in one packet to a porter: as much as one to a client's socket can, by default. */
+#define PORTER_DATA_MAX 212992
 
 struct porter_request {
 	uint32_t op;
@@ -45,6 +49,9 @@ struct porter_reply {
 	uint32_t tainted; /* it holds what it must not close, and wants no further work */
 	struct ucred creds[PORTER_ROUNDS_MAX];
 };
+
+/* As passed_is_pair() has it. */
+bool socket_is_pair(int fd);
 
 /* The zygote: takes `sock`, answers until the other end closes. */
 _Noreturn void zygote_run(int sock, pid_t parent, bool confine);

@@ -3,6 +3,7 @@
 #include "porter-wire.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <signal.h>
@@ -36,6 +37,21 @@ static int signals_set(void)
 	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
 }
 
+/* What porters send goes out with these credentials, perhaps to somebody whom a client chose: they
+ * must mean nothing to anybody. systemd's UIDS-GIDS.md: no user ever gets this uid. */
+#define NOBODY 65535
+
+static int ids_drop(void)
+{
+	/* A test without root. */
+	if (geteuid() != 0)
+		return 0;
+	if (setgroups(0, NULL) < 0 || setresgid(NOBODY, NOBODY, NOBODY) < 0 ||
+		setresuid(NOBODY, NOBODY, NOBODY) < 0)
+		return -errno;
+	return 0;
+}
+
 static int caps_drop(void)
 {
 	cap_t none = cap_init();
@@ -43,16 +59,25 @@ static int caps_drop(void)
 
 	if (!none)
 		return -errno;
-	/* The bounding set needs CAP_SETPCAP, and matters only to what executes. */
-	for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++)
-		if (cap_drop_bound(cap) < 0)
-			break;
 	cap_reset_ambient();
 	r = cap_set_proc(none) < 0 ? -errno : 0;
 	cap_free(none);
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = -errno;
 	return r;
+}
+
+/* All that it could do beyond what everybody can. */
+static int rights_drop(void)
+{
+	int r;
+
+	/* The bounding set needs CAP_SETPCAP, and matters only to what executes. */
+	for (cap_value_t cap = 0; cap_get_bound(cap) >= 0; cap++)
+		if (cap_drop_bound(cap) < 0)
+			break;
+	r = ids_drop();
+	return r < 0 ? r : caps_drop();
 }
 
 /* Dies with its parent; after the credentials, for a change of these can take it back. */
@@ -100,7 +125,9 @@ static int zygote_init(struct zygote_child *z, int *sock, pid_t parent, bool con
 	if (r == 0)
 		r = fds_reduce(sock);
 	if (r == 0)
-		r = chdir("/") < 0 ? -errno : caps_drop();
+		r = chdir("/") < 0 ? -errno : 0;
+	if (r == 0)
+		r = rights_drop();
 	if (r == 0)
 		r = follow(parent);
 	if (r == 0 && confined)

@@ -446,6 +446,43 @@ int passed_receive(struct passed *t, unsigned rounds, uint64_t usec,
 	return 0;
 }
 
+bool passed_is_pair(const struct passed *t)
+{
+	return socket_is_pair(t->fd);
+}
+
+static int send_data(struct porter *p, const struct porter_request *q, const void *data)
+{
+	struct iovec iov[] = {
+		{(void *)(uintptr_t)q, sizeof(*q)}, {(void *)(uintptr_t)data, q->size}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+
+	if (p->channel < 0)
+		return -EPIPE;
+	return sendmsg(p->channel, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+}
+
+int passed_send(struct passed *t, const void *data, size_t size,
+	void (*done)(void *userdata, int result, const struct ucred *none), void *userdata)
+{
+	struct porter_request q = {.op = PORTER_SEND, .id = t->id, .size = (uint32_t)size};
+	int r;
+
+	if (size > PASSED_SEND_MAX)
+		return -EMSGSIZE;
+	if (t->received)
+		return -EBUSY;
+	if (!t->porter)
+		return -EPIPE;
+	r = send_data(t->porter, &q, data);
+	if (r < 0)
+		return r;
+	t->deadline = porters_now(t->porters) + JUDGE_USEC;
+	t->received = done;
+	t->userdata = userdata;
+	return 0;
+}
+
 struct passed *passed_free(struct passed *t)
 {
 	if (!t)

@@ -18,6 +18,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
@@ -56,8 +57,15 @@ int porters_judge(struct porters *p, uint64_t account, int conn, size_t size,
 /* Before done(): it is not called any more. Returns NULL. */
 struct judging *judging_cancel(struct judging *j);
 
-/* Ours to send on (MSG_DONTWAIT), to poll and to set options of; never to read from. */
+/* Ours to poll and to set options of; never to read from, and to send on only what means nothing
+ * whoever gets it: a client can connect its datagram socket to somebody who believes credentials.
+ */
 int passed_fd(const struct passed *p);
+
+/* Both ends have no name, but perhaps the kernel's own for who sends credentials: a socketpair's,
+ * and not a connection to some service or from a client of one. A datagram socket may be connected
+ * to another the next moment. */
+bool passed_is_pair(const struct passed *p);
 
 /*
  * Receives `rounds` (1 or 2) single bytes with credentials on it, after the first of two writing
@@ -69,8 +77,19 @@ int passed_fd(const struct passed *p);
 int passed_receive(struct passed *p, unsigned rounds, uint64_t usec,
 	void (*done)(void *userdata, int result, const struct ucred *creds), void *userdata);
 
-/* Also while something is received on it: done() is not called then. Our copy is closed and the
- * porter told to close its own. Returns NULL. */
+/*
+ * Sends by the porter, whose credentials mean nothing. At most PASSED_SEND_MAX bytes, which are
+ * copied. done() is called once, later, with how many were sent (on a stream perhaps not all), or
+ * -EAGAIN: it takes none now, wait until it can be written to; -ENOTCONN: it is no pair; -EPIPE,
+ * -EMSGSIZE, -ETIMEDOUT. -EAGAIN at once: the porter has too much to do. One at a time, and not
+ * while something is received.
+ */
+#define PASSED_SEND_MAX 212992
+int passed_send(struct passed *p, const void *data, size_t size,
+	void (*done)(void *userdata, int result, const struct ucred *none), void *userdata);
+
+/* Also while something is received or sent on it: done() is not called then. Our copy is closed and
+ * the porter told to close its own. Returns NULL. */
 struct passed *passed_free(struct passed *p);
 
 /* Takes `fd`, which may be the last reference to what must not be closed by us, and has the

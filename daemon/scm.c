@@ -19,6 +19,8 @@
 
 /* Pids that are sent in one turn of the loop. */
 #define PIDS_A_TURN 256
+/* Before a porter whose channel is full is tried again. */
+#define RETRY_USEC 10000
 /* What af_unix takes off SO_SNDBUF for a packet. */
 #define PACKET_OVERHEAD 32
 
@@ -40,13 +42,14 @@ struct exchange {
 	struct scm_frames frames;
 	unsigned piece;
 	size_t sent, pids_sent;
-	sd_event_source *io, *timer;
+	sd_event_source *io, *timer, *retry;
 };
 
 static void exchange_free(struct exchange *ex)
 {
 	sd_event_source_disable_unref(ex->io);
 	sd_event_source_disable_unref(ex->timer);
+	sd_event_source_disable_unref(ex->retry);
 	passed_free(ex->passed);
 	sd_bus_message_unref(ex->message);
 	identity_done(&ex->requestor);
@@ -68,10 +71,31 @@ static void exchange_freep(struct exchange **ex)
 }
 
 /*
- * The result.
+ * The result. Text of it is sent by the porter, for whoever it reaches could believe it if it came
+ * with our credentials.
  */
 
-static int on_writable(sd_event_source *source, int fd, uint32_t revents, void *userdata);
+static void exchange_send(struct exchange *ex);
+
+static int on_writable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
+{
+	(void)source;
+	(void)fd;
+	(void)revents;
+	exchange_send(userdata);
+	return 0;
+}
+
+static int on_retry(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	struct exchange *ex = userdata;
+
+	(void)source;
+	(void)usec;
+	ex->retry = sd_event_source_disable_unref(ex->retry);
+	exchange_send(ex);
+	return 0;
+}
 
 static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 {
@@ -81,8 +105,8 @@ static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
-/* The peer has so long from here to take some more. */
-static int wait_more(struct exchange *ex)
+/* The reader has so long from here to take some more. */
+static int timer_set(struct exchange *ex)
 {
 	struct manager *m = ex->manager;
 	uint64_t now;
@@ -93,73 +117,105 @@ static int wait_more(struct exchange *ex)
 	now += m->options->scm_usec;
 	if (ex->timer)
 		return sd_event_source_set_time(ex->timer, now);
-	r = sd_event_add_time(m->event, &ex->timer, CLOCK_MONOTONIC, now, 0, on_late, ex);
-	if (r < 0)
-		return r;
-	return sd_event_add_io(m->event, &ex->io, passed_fd(ex->passed), EPOLLOUT, on_writable, ex);
+	return sd_event_add_time(m->event, &ex->timer, CLOCK_MONOTONIC, now, 0, on_late, ex);
 }
 
-/* 1: all pieces are sent. 0: it takes no more now. */
-static int send_pieces(struct exchange *ex, bool *ret_progress)
+/* Until it can be written to; once, for what goes on then may wait for the porter. */
+static int wait_writable(struct exchange *ex)
 {
-	const struct scm_frames *f = &ex->frames;
+	int r = 0;
 
-	while (ex->piece < f->n) {
-		struct iovec iov = {f->data + ex->sent, f->ends[ex->piece] - ex->sent};
-		struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-		ssize_t n = sendmsg(passed_fd(ex->passed), &msg, MSG_DONTWAIT | MSG_NOSIGNAL);
+	if (!ex->timer)
+		r = timer_set(ex);
+	if (r >= 0 && !ex->io)
+		r = sd_event_add_io(ex->manager->event, &ex->io, passed_fd(ex->passed), EPOLLOUT,
+			on_writable, ex);
+	return r < 0 ? r : sd_event_source_set_enabled(ex->io, SD_EVENT_ONESHOT);
+}
 
-		if (n < 0)
-			return errno == EAGAIN ? 0 : -errno;
-		*ret_progress = true;
-		/* Only a stream takes a part. */
-		ex->sent += (size_t)n;
-		if (ex->sent == f->ends[ex->piece])
-			ex->piece++;
+/* Until the porter has done some of what it has to do. */
+static int wait_porter(struct exchange *ex)
+{
+	struct manager *m = ex->manager;
+	uint64_t now;
+	int r = ex->timer ? 0 : timer_set(ex);
+
+	if (r >= 0)
+		r = sd_event_now(m->event, CLOCK_MONOTONIC, &now);
+	if (r >= 0)
+		r = sd_event_add_time(
+			m->event, &ex->retry, CLOCK_MONOTONIC, now + RETRY_USEC, 0, on_retry, ex);
+	return r;
+}
+
+static void on_sent(void *userdata, int result, const struct ucred *none)
+{
+	struct exchange *ex = userdata;
+
+	(void)none;
+	if (result == -EAGAIN) {
+		if (wait_writable(ex) < 0)
+			exchange_free(ex);
+		return;
 	}
-	return 1;
+	if (result < 0 || (ex->timer && timer_set(ex) < 0)) {
+		exchange_free(ex);
+		return;
+	}
+	/* Only a stream takes a part. */
+	ex->sent += (size_t)result;
+	if (ex->sent == ex->frames.ends[ex->piece])
+		ex->piece++;
+	exchange_send(ex);
 }
 
-/* 1: all are sent. 0: it takes no more now, or it is others' turn. */
-static int send_pids(struct exchange *ex, bool *ret_progress)
+static int send_piece(struct exchange *ex)
+{
+	size_t size = ex->frames.ends[ex->piece] - ex->sent;
+	int r;
+
+	/* Of a packet it would be too much: piece_max(). */
+	if (size > PASSED_SEND_MAX)
+		size = PASSED_SEND_MAX;
+	r = passed_send(ex->passed, ex->frames.data + ex->sent, size, on_sent, ex);
+	return r == -EAGAIN ? wait_porter(ex) : r;
+}
+
+/* They go with others' credentials, so the byte means nothing. */
+static int send_pids(struct exchange *ex)
 {
 	const struct scm_frames *f = &ex->frames;
-	size_t end = ex->pids_sent + PIDS_A_TURN;
+	size_t begin = ex->pids_sent;
 
-	while (ex->pids_sent < f->n_pids && ex->pids_sent < end) {
-		int r = inspect_send_pids(ex->manager->inspector, passed_fd(ex->passed),
-			f->pids + ex->pids_sent, f->n_pids - ex->pids_sent);
+	while (ex->pids_sent < f->n_pids && ex->pids_sent < begin + PIDS_A_TURN) {
+		int r = -ENOTCONN;
 
+		if (passed_is_pair(ex->passed))
+			r = inspect_send_pids(ex->manager->inspector, passed_fd(ex->passed),
+				f->pids + ex->pids_sent, f->n_pids - ex->pids_sent);
 		if (r == -EPIPE)
 			manager_fail(ex->manager, r, "the inspector has ended");
-		if (r <= 0)
+		if (r < 0)
 			return r;
-		*ret_progress = true;
+		if (r == 0)
+			break;
 		ex->pids_sent += (size_t)r;
 	}
-	return ex->pids_sent == f->n_pids;
+	if (ex->pids_sent == f->n_pids)
+		return -ENODATA;
+	if (ex->pids_sent > begin && ex->timer && timer_set(ex) < 0)
+		return -ENOMEM;
+	/* It takes no more now, or it is others' turn. */
+	return wait_writable(ex);
 }
 
+/* Goes on until it has to wait, and in the end ends it. */
 static void exchange_send(struct exchange *ex)
 {
-	bool progress = !ex->timer; /* the first wait begins whatever was sent */
-	int r = send_pieces(ex, &progress);
+	int r = ex->piece < ex->frames.n ? send_piece(ex) : send_pids(ex);
 
-	if (r > 0)
-		r = send_pids(ex, &progress);
-	if (r == 0 && (!progress || wait_more(ex) >= 0))
-		return;
-	/* It is all there, or the other end is not. */
-	exchange_free(ex);
-}
-
-static int on_writable(sd_event_source *source, int fd, uint32_t revents, void *userdata)
-{
-	(void)source;
-	(void)fd;
-	(void)revents;
-	exchange_send(userdata);
-	return 0;
+	if (r < 0)
+		exchange_free(ex);
 }
 
 /* The longest packet that the passed socket can carry. */
@@ -172,7 +228,8 @@ static size_t piece_max(const struct exchange *ex)
 		getsockopt(passed_fd(ex->passed), SOL_SOCKET, SO_SNDBUF, &size, &len) < 0 ||
 		type == SOCK_STREAM || size < PACKET_OVERHEAD)
 		return SIZE_MAX;
-	return (size_t)(size - PACKET_OVERHEAD);
+	size -= PACKET_OVERHEAD;
+	return size < PASSED_SEND_MAX ? (size_t)size : PASSED_SEND_MAX;
 }
 
 static void exchange_log(const struct exchange *ex, enum reason reason)
@@ -323,7 +380,8 @@ static enum reason exchange_open(struct exchange *ex)
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	int fd = passed_fd(ex->passed);
 
-	if (setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||
+	if (!passed_is_pair(ex->passed) ||
+		setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||
 		sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
 		return REASON_SCM_SOCKET;
 	return REASON_OK;

@@ -7,8 +7,10 @@
  *   porter -> an op like any other, with a requestor and, if that is not the peer itself, a proxy
  *   -> result in pieces, at the pace of the reader
  *
- * Several may be under way on one connection; none holds up its other calls. The core only ever
- * sends on the socket, without waiting; each step that waits for the client has a time-out.
+ * Several may be under way on one connection; none holds up its other calls. The core sends
+ * no more on the socket than the first '1': a client can connect it to somebody who believes our
+ * credentials, so it must be a socketpair's, and what the client can choose goes by the porter,
+ * whose credentials mean nothing. Each step that waits for the client has a time-out.
  */
 #pragma once
 

@@ -125,11 +125,13 @@ int zygote_fork(struct zygote *z, int *ret_channel, int *ret_pidfd)
 {
 	_cleanup_close_ int ours = -EBADF;
 	_cleanup_close_ int theirs = -EBADF;
-	int pidfd, r = pair(&ours, &theirs);
+	int pidfd, size = PORTER_DATA_MAX, r = pair(&ours, &theirs);
 
 	if (r < 0)
 		return r;
-	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0)
+	/* So that the longest packet fits; the kernel doubles it. */
+	if (fcntl(ours, F_SETFL, O_NONBLOCK) < 0 ||
+		setsockopt(ours, SOL_SOCKET, SO_SNDBUF, &size, sizeof(size)) < 0)
 		return -errno;
 	pidfd = ask(z, theirs);
 	if (pidfd == -EAGAIN) {
