@@ -11,6 +11,11 @@
 /* Who has fewer connections has few. */
 #define CONNECTIONS_FEW 16
 #define FEW_PART 16
+/* A quarter of all exchanges is for those who have less than four, and nobody gets more than an
+ * eighth. */
+#define EXCHANGES_FEW 4
+#define EXCHANGES_FEW_PART 4
+#define EXCHANGES_SHARE 8
 /* This part of all exchanges is for account 0 alone. */
 #define KEPT_PART 16
 
@@ -120,15 +125,25 @@ void account_put_connection(struct account *a)
 	a->accounts->connections--;
 }
 
+static bool exchange_allowed(const struct account *a)
+{
+	const struct accounts *as = a->accounts;
+	unsigned kept = as->exchanges_max / KEPT_PART;
+
+	if (a->number == 0)
+		return as->exchanges < as->exchanges_max;
+	if (a->exchanges >= EXCHANGES_FEW)
+		kept += as->exchanges_max / EXCHANGES_FEW_PART;
+	return a->exchanges < ACCOUNT_EXCHANGES_MAX &&
+	       a->exchanges <= as->exchanges_max / EXCHANGES_SHARE &&
+	       as->exchanges + kept < as->exchanges_max;
+}
+
 int account_take_exchange(struct account *a)
 {
 	struct accounts *as = a->accounts;
 
-	unsigned kept = a->number == 0 ? 0 : as->exchanges_max / KEPT_PART;
-
-	if (as->exchanges + kept >= as->exchanges_max)
-		return -EDQUOT;
-	if (a->number != 0 && a->exchanges >= ACCOUNT_EXCHANGES_MAX)
+	if (!exchange_allowed(a))
 		return -EDQUOT;
 	a->exchanges++;
 	as->exchanges++;

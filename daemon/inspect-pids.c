@@ -38,28 +38,34 @@ static int send_pid(int sock, pid_t pid)
 }
 
 /* Its number was announced: when one has ended, another of the list stands for it, and where all
- * have, a byte without a name. */
-static int send_or_substitute(int sock, const int32_t *pids, size_t n, size_t at)
+ * have, a byte that names nobody but us. What has ended is not tried again. */
+static int send_or_substitute(int sock, int32_t *pids, size_t n, size_t at)
 {
-	int r = send_pid(sock, pids[at]);
+	int r = -ESRCH;
 
-	for (size_t i = at; r == -ESRCH && i-- > 0;)
-		r = send_pid(sock, pids[i]);
-	for (size_t i = at + 1; r == -ESRCH && i < n; i++)
-		r = send_pid(sock, pids[i]);
+	for (size_t i = 0; r == -ESRCH && i < n; i++) {
+		int32_t *pid = &pids[(at + i) % n];
+
+		if (*pid > 0)
+			r = send_pid(sock, *pid);
+		if (r == -ESRCH)
+			*pid = 0;
+	}
 	return r == -ESRCH ? send_pid(sock, 0) : r;
 }
 
 int answer_pids(const struct inspect_request *q, int sock)
 {
+	int32_t pids[INSPECT_PIDS_MAX];
 	int domain;
 	socklen_t size = sizeof(domain);
 
 	if (sock < 0 || q->number > INSPECT_PIDS_MAX ||
 		getsockopt(sock, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX)
 		return -EBADF;
+	memcpy(pids, q->pids, sizeof(pids));
 	for (uint32_t i = 0; i < q->number; i++) {
-		int r = send_or_substitute(sock, q->pids, q->number, i);
+		int r = send_or_substitute(sock, pids, q->number, i);
 
 		if (r == -EAGAIN)
 			return (int)i;

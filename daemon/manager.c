@@ -409,6 +409,8 @@ struct manager *manager_free(struct manager *m)
 	if (m->workers)
 		workers_finish(m->workers);
 	scm_finish(m);
+	/* Exchanges outlive their peers, and so do their accounts. */
+	accounts_done(&m->accounts);
 	watch_free(m->watch);
 	workers_free(m->workers);
 	porters_free(m->porters);

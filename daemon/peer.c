@@ -282,7 +282,6 @@ void peers_done(struct manager *m)
 {
 	while (!LIST_EMPTY(&m->peers))
 		peer_free(LIST_FIRST(&m->peers));
-	accounts_done(&m->accounts);
 	m->trim = sd_event_source_disable_unref(m->trim);
 }
 

@@ -137,6 +137,15 @@ static bool is_unix(int fd)
 	       option(fd, SO_ACCEPTCONN) == 0;
 }
 
+/* Here, not in the core: it takes the socket's lock, and whoever shares the socket can hold that
+ * for as long as he likes (SO_ATTACH_FILTER reads a program from his memory meanwhile). */
+static bool passes_creds(int fd)
+{
+	static const int on = 1;
+
+	return setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0;
+}
+
 static struct held *held_find(struct child *c, uint32_t id)
 {
 	for (unsigned i = 0; i < c->n; i++)
@@ -157,7 +166,8 @@ static int judge(struct child *c, const struct porter_request *q, int conn)
 		return n < 0 ? (int)n : -EPIPE;
 	if (bag.n_fds == 0 && bag.whole)
 		return 0;
-	if (bag.n_fds == 1 && bag.whole && c->n < PORTER_THINGS_MAX && is_unix(bag.fd)) {
+	if (bag.n_fds == 1 && bag.whole && c->n < PORTER_THINGS_MAX && is_unix(bag.fd) &&
+		passes_creds(bag.fd)) {
 		c->held[c->n++] = (struct held){.id = q->id, .fd = bag.fd};
 		return 1;
 	}
@@ -172,12 +182,15 @@ static int answer(struct child *c, struct porter_reply *reply, int fd)
 }
 
 /* 1: it has all its rounds. 0: it waits for more. */
-static int receive_step(struct child *c, struct held *h)
+static int receive_step(struct child *c, struct held *h, short events)
 {
 	struct baggage bag;
 	char byte;
 	ssize_t n = look(h->fd, &byte, 1, 0, &bag);
 
+	/* A datagram socket that is shut down has an end that only poll(2) tells of. */
+	if (n == -EAGAIN && (events & (POLLRDHUP | POLLHUP | POLLERR)))
+		return -EPIPE;
 	if (n == -EAGAIN)
 		return now_usec() < h->deadline ? 0 : -ETIMEDOUT;
 	if (n < 0)
@@ -202,10 +215,10 @@ static int receive_step(struct child *c, struct held *h)
 }
 
 /* What could be said of it now is said. */
-static int receive_on(struct child *c, struct held *h)
+static int receive_on(struct child *c, struct held *h, short events)
 {
 	struct porter_reply reply = {.id = h->id};
-	int r = receive_step(c, h);
+	int r = receive_step(c, h, events);
 
 	if (r == 0)
 		return 0;
@@ -336,7 +349,7 @@ static nfds_t await(struct child *c)
 		if (h->deadline < first)
 			first = h->deadline;
 		c->polled[n] = h;
-		c->polls[n++] = (struct pollfd){.fd = h->fd, .events = POLLIN};
+		c->polls[n++] = (struct pollfd){.fd = h->fd, .events = POLLIN | POLLRDHUP};
 	}
 	if (first != UINT64_MAX) {
 		now = now_usec();
@@ -358,7 +371,7 @@ static int turn(struct child *c)
 	/* Before the channel, whose RELEASE moves what is held. */
 	for (nfds_t i = 1; r == 0 && i < n; i++)
 		if (c->polls[i].revents || now_usec() >= c->polled[i]->deadline)
-			r = receive_on(c, c->polled[i]);
+			r = receive_on(c, c->polled[i], c->polls[i].revents);
 	if (r == 0 && n > 0 && c->polls[0].revents)
 		r = handle(c);
 	return r;

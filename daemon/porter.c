@@ -243,19 +243,16 @@ static void on_reply(struct porter *p, const struct porter_reply *reply, int fd)
 	/* Else to something that was freed meanwhile. */
 }
 
-/* What has come from it. Whoever is told may end it, but it is forgotten in the loop's turn only.
- */
+/* One of what has come from it: what follows upon it may be a whole call, and others wait. 0: there
+ * is none. Whoever is told may end it, but it is forgotten in the loop's turn only. */
 static int porter_read(struct porter *p)
 {
-	while (p->channel >= 0) {
-		struct porter_reply reply;
-		int fd = -EBADF, r = reply_take(p, &reply, &fd);
+	struct porter_reply reply;
+	int fd = -EBADF, r = reply_take(p, &reply, &fd);
 
-		if (r <= 0)
-			return r;
+	if (r > 0)
 		on_reply(p, &reply, fd);
-	}
-	return 0;
+	return r;
 }
 
 static int on_channel(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -530,13 +527,13 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 	struct porter *next;
 
 	/* What it said while we were busy elsewhere counts. */
-	for (struct porter *p = all->list; p; p = p->next)
-		if (p->channel >= 0)
-			(void)porter_read(p);
-	/* None is forgotten here. */
 	for (struct porter *p = all->list; p; p = next) {
+		bool heard = p->channel >= 0 && porter_read(p) > 0;
+
+		/* None is forgotten here. */
 		next = p->next;
-		porter_tick(p, now);
+		if (!heard)
+			porter_tick(p, now);
 	}
 	undertaker_tick(all, now);
 	all->ticking = false;

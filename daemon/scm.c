@@ -11,6 +11,7 @@
 #include "../dbus/scm-frame.h"
 #include "account.h"
 #include "cleanup.h"
+#include "hub.h"
 #include "inspect.h"
 #include "log.h"
 #include "manager.h"
@@ -18,7 +19,9 @@
 #include "porter.h"
 
 /* Pids that are sent in one turn of the loop. */
-#define PIDS_A_TURN 256
+#define PIDS_A_TURN 64
+/* So many time-outs a result may take in all, however steadily it is read. */
+#define STEPS_MAX 15
 /* Before a porter whose channel is full is tried again. */
 #define RETRY_USEC 10000
 /* What af_unix takes off SO_SNDBUF for a packet. */
@@ -42,6 +45,8 @@ struct exchange {
 	struct scm_frames frames;
 	unsigned piece;
 	size_t sent, pids_sent;
+	size_t unread; /* as the account counts it */
+	uint64_t end;  /* when the result must have been read; 0: nobody has waited yet */
 	sd_event_source *io, *timer, *retry;
 };
 
@@ -59,8 +64,10 @@ static void exchange_free(struct exchange *ex)
 		if (ex->next)
 			ex->next->link = ex->link;
 	}
-	if (ex->account)
+	if (ex->account) {
+		(void)account_set_unread(ex->account, &ex->unread, 0);
 		account_put_exchange(ex->account);
+	}
 	free(ex);
 }
 
@@ -105,19 +112,55 @@ static int on_late(sd_event_source *source, uint64_t usec, void *userdata)
 	return 0;
 }
 
+static void exchange_log(const struct exchange *ex, enum reason reason)
+{
+	log_denial(&(struct log_denial){
+		.method = ex->request.method->name,
+		.cgroup = ex->request.cgroup,
+		.reason = reason_row(reason)->token,
+		.pid = ex->pid,
+		.uid = ex->uid,
+		.account = ex->account_number,
+	});
+}
+
+/* What lies in our memory until the reader takes it. */
+static int unread_count(struct exchange *ex)
+{
+	const struct scm_frames *f = &ex->frames;
+	size_t size = f->n_pids * sizeof(*f->pids) + (f->n > 0 ? f->ends[f->n - 1] : 0);
+
+	return account_set_unread(ex->account, &ex->unread, size);
+}
+
 /* The reader has so long from here to take some more. */
 static int timer_set(struct exchange *ex)
 {
 	struct manager *m = ex->manager;
-	uint64_t now;
+	uint64_t now, step = m->options->scm_usec;
 	int r = sd_event_now(m->event, CLOCK_MONOTONIC, &now);
 
 	if (r < 0)
 		return r;
-	now += m->options->scm_usec;
+	if (ex->end == 0)
+		ex->end = now + STEPS_MAX * step;
+	now = now + step < ex->end ? now + step : ex->end;
 	if (ex->timer)
 		return sd_event_source_set_time(ex->timer, now);
+	if (unread_count(ex) < 0) {
+		exchange_log(ex, REASON_QUOTA);
+		return -EDQUOT;
+	}
 	return sd_event_add_time(m->event, &ex->timer, CLOCK_MONOTONIC, now, 0, on_late, ex);
+}
+
+/* Who used much of the loop's time comes after all others here too. */
+static int io_turn(struct exchange *ex)
+{
+	bool later = account_turn(ex->account, clock_monotonic()) != TURN_NOW;
+
+	return sd_event_source_set_priority(
+		ex->io, later ? HUB_PRIORITY_LATER : SD_EVENT_PRIORITY_NORMAL);
 }
 
 /* Until it can be written to; once, for what goes on then may wait for the porter. */
@@ -130,6 +173,8 @@ static int wait_writable(struct exchange *ex)
 	if (r >= 0 && !ex->io)
 		r = sd_event_add_io(ex->manager->event, &ex->io, passed_fd(ex->passed), EPOLLOUT,
 			on_writable, ex);
+	if (r >= 0)
+		r = io_turn(ex);
 	return r < 0 ? r : sd_event_source_set_enabled(ex->io, SD_EVENT_ONESHOT);
 }
 
@@ -212,8 +257,11 @@ static int send_pids(struct exchange *ex)
 /* Goes on until it has to wait, and in the end ends it. */
 static void exchange_send(struct exchange *ex)
 {
+	uint64_t now, begun = clock_monotonic();
 	int r = ex->piece < ex->frames.n ? send_piece(ex) : send_pids(ex);
 
+	now = clock_monotonic();
+	account_charge(ex->account, now, now - begun);
 	if (r < 0)
 		exchange_free(ex);
 }
@@ -230,18 +278,6 @@ static size_t piece_max(const struct exchange *ex)
 		return SIZE_MAX;
 	size -= PACKET_OVERHEAD;
 	return size < PASSED_SEND_MAX ? (size_t)size : PASSED_SEND_MAX;
-}
-
-static void exchange_log(const struct exchange *ex, enum reason reason)
-{
-	log_denial(&(struct log_denial){
-		.method = ex->request.method->name,
-		.cgroup = ex->request.cgroup,
-		.reason = reason_row(reason)->token,
-		.pid = ex->pid,
-		.uid = ex->uid,
-		.account = ex->account_number,
-	});
 }
 
 /* Takes the reply, and in the end the exchange. */
@@ -374,15 +410,12 @@ static void on_credentials(void *userdata, int result, const struct ucred *creds
 /* The other end is asked for credentials. It must be there, and take the byte at once. */
 static enum reason exchange_open(struct exchange *ex)
 {
-	static const int on = 1;
 	char byte[] = "1";
 	struct iovec iov = {byte, 1};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	int fd = passed_fd(ex->passed);
 
-	if (!passed_is_pair(ex->passed) ||
-		setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) < 0 ||
-		sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+	if (!passed_is_pair(ex->passed) || sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
 		return REASON_SCM_SOCKET;
 	return REASON_OK;
 }

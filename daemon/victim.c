@@ -210,8 +210,10 @@ enum reason facts_victim(struct op *op)
 		return REASON_TASK_MISSING;
 	if (op->request.method->action == ACTION_MOVE && victim_ids(op, &op->who.victim) < 0)
 		return REASON_TASK_MISSING;
-	if (op->proxy)
+	if (op->proxy) {
 		op->proxy->victim = op->who.victim;
+		op->proxy->victim.have = 0;
+	}
 	return op->n_targets == 1 ? op->targets[0].reason : REASON_OK;
 }
 

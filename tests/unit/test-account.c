@@ -115,33 +115,54 @@ static void test_connections(void **state)
 }
 
 /* They outlive the connection. */
-static void test_exchanges(void **state)
+static unsigned exchange_all(struct account *a)
 {
-	struct account *root = account_get(&as, 0), *a[4];
 	unsigned n = 0;
 
-	for (uint64_t i = 0; i < 4; i++) {
+	while (account_take_exchange(a) == 0)
+		n++;
+	return n;
+}
+
+/* An eighth for one account, a quarter for those who have less than four, a sixteenth for root. */
+static void test_exchanges(void **state)
+{
+	static const unsigned wanted[] = {33, 33, 33, 33, 33, 11, 4, 4};
+	struct account *root = account_get(&as, 0), *a[8];
+
+	for (size_t i = 0; i < 8; i++) {
 		a[i] = account_get(&as, 1000 + i);
-		for (n = 0; account_take_exchange(a[i]) == 0; n++)
-			;
-		assert_int_equal(n, i < 3 ? ACCOUNT_EXCHANGES_MAX : 240 - 192);
+		assert_int_equal(exchange_all(a[i]), wanted[i]);
+		/* Exchanges hold it. */
 		account_put(a[i]);
 	}
-	for (n = 0; account_take_exchange(root) == 0; n++)
-		;
-	assert_int_equal(n, 16);
+	assert_int_equal(exchange_all(root), 256 - 184);
 	assert_int_equal(account_take_exchange(root), -EDQUOT);
 	account_put_exchange(a[0]);
+	assert_int_equal(account_take_exchange(a[0]), -EDQUOT);
 	assert_int_equal(account_take_exchange(root), 0);
-	for (int i = 0; i < 17; i++)
+	for (unsigned i = 0; i < 256 - 184 + 1; i++)
 		account_put_exchange(root);
-	assert_int_equal(account_take_exchange(a[0]), 0);
-	for (int i = 0; i < ACCOUNT_EXCHANGES_MAX; i++)
-		for (int j = 0; j < 3; j++)
-			account_put_exchange(a[j]);
-	for (int i = 0; i < 48; i++)
-		account_put_exchange(a[3]);
+	assert_int_equal(account_take_exchange(a[7]), -EDQUOT);
+	account_put_exchange(a[7]);
+	assert_int_equal(account_take_exchange(a[7]), 0);
+	account_put_exchange(a[0]);
+	for (size_t i = 0; i < 8; i++)
+		for (unsigned n = i == 0 ? 2 : 0; n < wanted[i]; n++)
+			account_put_exchange(a[i]);
 	account_put(root);
+}
+
+/* However many there may be, one account does not get more than this. */
+static void test_exchanges_of_many(void **state)
+{
+	struct account *a = account_get(&as, 1000);
+
+	as.exchanges_max = EXCHANGES_MAX;
+	assert_int_equal(exchange_all(a), ACCOUNT_EXCHANGES_MAX);
+	for (int i = 0; i < ACCOUNT_EXCHANGES_MAX; i++)
+		account_put_exchange(a);
+	account_put(a);
 }
 
 static void test_unread(void **state)
@@ -296,6 +317,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_records, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_connections, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_exchanges, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_exchanges_of_many, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_unread, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone_and_back, setup, teardown),
