@@ -70,8 +70,8 @@ int inspect_write_devices(struct inspector *i, int fd, const char *rule);
  * Sends a byte with the credentials {pid, 0, 0} for each of these processes of the host over a unix
  * socket that a client passed (others' pids need CAP_SYS_ADMIN), at most 64, as many as it takes at
  * once. Returns how many; 0: it takes none now. For a process that has ended meanwhile another one
- * is named again, or if all have the inspector, so that their number stays what was announced. -EPIPE is the
- * inspector's own end; the socket's is -ECONNRESET.
+ * is named again, or if all have the inspector, so that their number stays what was announced.
+ * -EPIPE is the inspector's own end; the socket's is -ECONNRESET.
  */
 int inspect_send_pids(struct inspector *i, int sock, const int32_t *pids, size_t n);
 

@@ -15,6 +15,10 @@
 
 #include "listener.h"
 
+#ifndef SO_PASSRIGHTS
+#	define SO_PASSRIGHTS 83 /* 6.16 */
+#endif
+
 #define BACKLOG 4096
 /* Who asks to be accepted does not keep those waiting who were. */
 #define ACCEPTS_A_WAKE 4
@@ -79,7 +83,7 @@ static void listener_pause(struct listener *l)
 		close(l->spare_fd);
 		fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		if (fd >= 0)
-			porters_close(l->porters, fd);
+			porters_close(l->porters, UINT64_MAX, fd);
 		l->spare_fd = spare_open();
 	}
 	listener_wait(l, PAUSE_USEC);
@@ -128,8 +132,17 @@ static struct listener *listener_alloc(
 	return l;
 }
 
+/* Connections take this over: until a client has negotiated fds it can send none (since 6.16). */
+static void refuse_fds(int fd)
+{
+	int off = 0;
+
+	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
+}
+
 static int listener_watch(struct listener *l)
 {
+	refuse_fds(l->fd);
 	if (l->spare_fd < 0)
 		return -EMFILE;
 	return sd_event_add_io(l->event, &l->io, l->fd, EPOLLIN, on_io, l);

@@ -70,23 +70,22 @@ static int check_place(void)
 	return 0;
 }
 
-/* The soft limit on open files, raised to what is wanted where that may be. */
+/* The limit on open files, raised to what is wanted, and as far as may be: by it the kernel also
+ * judges whether we may send one, while others of our uid may have many in flight (unix(7),
+ * ETOOMANYREFS). */
 static rlim_t raise_fd_limit(rlim_t wanted)
 {
 	struct rlimit limit;
 
 	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
 		return 1024;
-	if (limit.rlim_cur >= wanted)
-		return limit.rlim_cur;
-	limit.rlim_cur = wanted;
-	if (limit.rlim_max < wanted)
-		limit.rlim_max = wanted;
-	if (setrlimit(RLIMIT_NOFILE, &limit) == 0)
-		return wanted;
+	if (limit.rlim_max < wanted) {
+		const struct rlimit more = {wanted, wanted};
+
+		if (setrlimit(RLIMIT_NOFILE, &more) == 0)
+			return wanted;
+	}
 	/* Without CAP_SYS_RESOURCE, and above fs.nr_open, the hard limit is what there is. */
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return 1024;
 	limit.rlim_cur = limit.rlim_max;
 	(void)setrlimit(RLIMIT_NOFILE, &limit);
 	return limit.rlim_max;

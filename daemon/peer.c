@@ -26,6 +26,8 @@
 /* How long after most connections have ended memory is given back: by then nothing is going on. */
 #define TRIM_USEC 1000000
 #define TRIM_PEERS 64
+/* Connections that an account has left behind in a state in which nobody can close them. */
+#define OWED_MAX 64
 
 static uint64_t account_number(const struct peer *peer)
 {
@@ -299,6 +301,9 @@ static int account_take(struct peer *peer)
 	if (!identity_alive(&peer->identity))
 		return -ESRCH;
 	peer->account = account_get(&m->accounts, number);
+	/* What its last ones left cannot be given away: no more of that. */
+	if (number != 0 && porters_owed(m->porters, number) >= OWED_MAX)
+		return peer->account ? -EDQUOT : -ENOMEM;
 	return peer->account ? account_take_connection(peer->account) : -ENOMEM;
 }
 
@@ -340,7 +345,7 @@ void peer_accept(struct manager *manager, int fd)
 		r = peer_identify(peer, fd);
 	}
 	if (r < 0)
-		porters_close(manager->porters, fd);
+		porters_close(manager->porters, account_number(peer), fd);
 	else
 		r = transport_new(manager->event, manager->porters, peer->account->number, fd,
 			&manager->options->limits, &transport_ops, peer, &peer->transport);

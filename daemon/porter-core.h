@@ -39,6 +39,7 @@ struct porter {
 
 struct burial {
 	struct burial *next;
+	uint64_t account; /* UINT64_MAX: nobody's */
 	int fd;
 };
 

@@ -25,7 +25,7 @@ enum porter_op {
 	PORTER_JUDGE,	/* id, size; carries the connection. A reply */
 	PORTER_RECEIVE, /* id, size: rounds; usec. A reply */
 	PORTER_SEND,	/* id, size: of the data that follow. A reply: how many were sent */
-	PORTER_RELEASE, /* id; no reply */
+	PORTER_RELEASE, /* id; carries the core's copy of it; no reply */
 	PORTER_HOLD,	/* carries what to hold; no reply */
 };
 

@@ -174,13 +174,21 @@ _Noreturn void zygote_run(int sock, pid_t parent, bool confined)
 		_cleanup_close_ int pidfd = -EBADF;
 		struct fork_request q;
 		struct fork_reply reply = {.result = -EPROTO};
+		int r;
 
 		if (wire_recv(sock, &q, sizeof(q), &fd) < 0)
 			break;
 		reply.seq = q.seq;
 		if (fd >= 0)
 			reply.result = fork_porter(&z, fd, &pidfd);
-		if (wire_send(sock, &reply, sizeof(reply), pidfd) < 0)
+		r = wire_send(sock, &reply, sizeof(reply), pidfd);
+		if (r < 0 && r != -EPIPE) {
+			/* Root's others may have too many fds in flight. Its channel is closed: it
+			 * ends. */
+			reply.result = r == -EAGAIN ? -ENOBUFS : r;
+			r = wire_send(sock, &reply, sizeof(reply), -EBADF);
+		}
+		if (r < 0)
 			break;
 	}
 	_exit(0);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The core's end of porters. */
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -181,32 +180,25 @@ static void thing_leave(struct passed *t)
 	porter_settle(p);
 }
 
-/* Were the message lost, it would hold what it holds until it ends: so it is to end soon. */
-static void release(struct passed *t)
+/* Our copy goes along: were it closed here, it might be the last, for the porter may be ending. In
+ * the channel it is the porter's, whose end closes it. Were the message lost, the porter would hold
+ * what it holds until it ends: so it is to end soon. */
+static int release(struct passed *t)
 {
-	if (porter_send(t->porter, PORTER_RELEASE, t->id, 0, 0, -EBADF) < 0)
+	int r = porter_send(t->porter, PORTER_RELEASE, t->id, 0, 0, t->fd);
+
+	if (r < 0)
 		t->porter->retired = true;
-}
-
-static bool has_ended(const struct porter *p)
-{
-	struct pollfd poll_end = {.fd = p->pidfd, .events = POLLIN};
-
-	return p->channel < 0 || poll(&poll_end, 1, 0) != 0;
+	return r;
 }
 
 /* Neither we nor the porter have it any more. */
 static void thing_put(struct passed *t)
 {
-	if (t->fd >= 0) {
-		if (t->porter && !has_ended(t->porter)) {
-			/* In this order, so that the porter's is the last. */
-			close_fd(&t->fd);
-			release(t);
-		} else {
-			porters_bury(t->porters, TAKE_FD(t->fd));
-		}
-	}
+	if (t->fd >= 0 && t->porter && release(t) >= 0)
+		close_fd(&t->fd);
+	else if (t->fd >= 0)
+		porters_bury(t->porters, TAKE_FD(t->fd));
 	thing_leave(t);
 }
 

@@ -100,6 +100,8 @@ void porters_bury(struct porters *p, int fd);
 /* Shuts a client's connection down and makes its closing harmless: if something is left unread in
  * it the undertaker holds it. Negative: it could not, and `fd` must not be closed. `p` may be NULL
  * as above. */
-int porters_disarm(struct porters *p, int fd);
+int porters_disarm(struct porters *p, uint64_t account, int fd);
 /* Takes `fd`, a client's connection, and ends it so. */
-void porters_close(struct porters *p, int fd);
+void porters_close(struct porters *p, uint64_t account, int fd);
+/* How many of an account's connections no undertaker has taken yet. */
+unsigned porters_owed(const struct porters *p, uint64_t account);

@@ -9,6 +9,10 @@
 #include "frame.h"
 #include "transport-core.h"
 
+#ifndef SO_PASSRIGHTS
+#	define SO_PASSRIGHTS 83 /* 6.16 */
+#endif
+
 #define AUTH_LINE_MAX 1024
 #define AUTH_BYTES_MAX 16384
 #define AUTH_LINES_MAX 32
@@ -160,8 +164,13 @@ static void auth_line(struct transport *t, size_t size)
 /* Behind BEGIN a client may send at once what it likes; at other lines it waits for an answer. */
 static void auth_next(struct transport *t, size_t size, bool flagged)
 {
-	if (is_line(size, "NEGOTIATE_UNIX_FD\r\n"))
+	if (is_line(size, "NEGOTIATE_UNIX_FD\r\n")) {
+		int on = t->porters != NULL;
+
 		t->fds = true;
+		/* What the listener left off; before the client knows that it may. */
+		(void)setsockopt(t->fd, SOL_SOCKET, SO_PASSRIGHTS, &on, sizeof(on));
+	}
 	if (flagged && !is_line(size, "BEGIN\r\n"))
 		transport_doom(t, has_fds);
 	else if (may_take(t, flagged, size))

@@ -262,7 +262,7 @@ int transport_new(sd_event *event, struct porters *porters, uint64_t account, in
 
 	t = calloc(1, sizeof(*t));
 	if (!t) {
-		porters_close(porters, fd);
+		porters_close(porters, account, fd);
 		return -ENOMEM;
 	}
 	link_init(&t->ready);
@@ -301,8 +301,8 @@ static void transport_close(struct transport *t)
 {
 	if (!t->bus_has_fd) {
 		sd_bus_unref(t->bus);
-		porters_close(t->porters, t->fd);
-	} else if (porters_disarm(t->porters, t->fd) >= 0) {
+		porters_close(t->porters, t->account, t->fd);
+	} else if (porters_disarm(t->porters, t->account, t->fd) >= 0) {
 		sd_bus_close(t->bus);
 		sd_bus_unref(t->bus);
 	}

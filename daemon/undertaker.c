@@ -51,13 +51,13 @@ static int keep(struct porters *all, int fd)
 }
 
 /* For later; without memory even for this it stays open, which costs an fd. */
-static void put_off(struct porters *all, int fd)
+static void put_off(struct porters *all, uint64_t account, int fd)
 {
 	struct burial *b = malloc(sizeof(*b));
 
 	if (!b)
 		return;
-	*b = (struct burial){.next = all->unburied, .fd = fd};
+	*b = (struct burial){.next = all->unburied, .account = account, .fd = fd};
 	all->unburied = b;
 	porters_tick_on(all);
 }
@@ -67,7 +67,7 @@ void porters_bury(struct porters *all, int fd)
 	if (!all || keep(all, fd) == 0)
 		close(fd);
 	else
-		put_off(all, fd);
+		put_off(all, UINT64_MAX, fd);
 }
 
 /*
@@ -85,7 +85,7 @@ static bool queue_is_plain(int fd, int left)
 	       !(msg.msg_flags & MSG_CTRUNC);
 }
 
-int porters_disarm(struct porters *all, int fd)
+int porters_disarm(struct porters *all, uint64_t account, int fd)
 {
 	int left = 0, copy;
 
@@ -98,16 +98,25 @@ int porters_disarm(struct porters *all, int fd)
 	copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 	if (copy < 0)
 		return -errno;
-	put_off(all, copy);
+	put_off(all, account, copy);
 	return 0;
 }
 
-void porters_close(struct porters *all, int fd)
+void porters_close(struct porters *all, uint64_t account, int fd)
 {
-	if (porters_disarm(all, fd) == 0)
+	if (porters_disarm(all, account, fd) == 0)
 		close(fd);
 	else
-		put_off(all, fd);
+		put_off(all, account, fd);
+}
+
+unsigned porters_owed(const struct porters *all, uint64_t account)
+{
+	unsigned n = 0;
+
+	for (const struct burial *b = all->unburied; b; b = b->next)
+		n += b->account == account;
+	return n;
 }
 
 static void unburied_retry(struct porters *all)

@@ -114,8 +114,9 @@ static int ask(struct zygote *z, int theirs)
 			break;
 		if (reply.seq != q.seq)
 			continue; /* to an earlier one, whose channel is closed: it ends */
+		/* -EAGAIN is the fork's here, for want of tasks, and no time-out. */
 		if (reply.result < 0)
-			return reply.result;
+			return reply.result == -EAGAIN ? -ENOBUFS : reply.result;
 		return pidfd < 0 ? -EPROTO : TAKE_FD(pidfd);
 	}
 	return r;

@@ -161,7 +161,7 @@ static void close_conn(uint8_t what)
 			sent |= send_with(ours, "fd", 2, passed, 0);
 		}
 	close_fd(&passed);
-	porters_close(porters, fds[1]);
+	porters_close(porters, 0, fds[1]);
 	CHECK(!sent || poll(&poll_other, 1, 0) == 0);
 }
 

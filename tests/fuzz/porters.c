@@ -182,14 +182,14 @@ void porters_bury(struct porters *p, int fd)
 	close(fd);
 }
 
-int porters_disarm(struct porters *p, int fd)
+int porters_disarm(struct porters *p, uint64_t account, int fd)
 {
 	(void)p;
 	return shutdown(fd, SHUT_RDWR) < 0 && errno != ENOTCONN ? -errno : 0;
 }
 
-void porters_close(struct porters *p, int fd)
+void porters_close(struct porters *p, uint64_t account, int fd)
 {
-	(void)porters_disarm(p, fd);
+	(void)porters_disarm(p, account, fd);
 	close(fd);
 }

@@ -63,7 +63,7 @@ static int teardown(void **state)
 	unsigned after;
 
 	passed_free(f->passed);
-	porters_close(f->porters, f->conn);
+	porters_close(f->porters, 0, f->conn);
 	if (f->peer >= 0)
 		close(f->peer);
 	for (struct porter *p = f->porters->list; p; p = p->next)
@@ -384,7 +384,7 @@ static void test_tainted_works_off(void **state)
 	put_fd(&other, open("/dev/null", O_RDWR | O_CLOEXEC));
 	assert_int_equal(judge(&other), -EBADMSG);
 	assert_int_equal(count_porters(f), 1);
-	porters_close(f->porters, other.conn);
+	porters_close(f->porters, 0, other.conn);
 	/* The undertaker */
 	assert_int_equal(count_porters(f), 2);
 	close(other.peer);
@@ -402,7 +402,7 @@ static void test_tainted_works_off(void **state)
 	f->passed = passed_free(f->passed);
 	settle(f, 2);
 	passed_free(other.passed);
-	porters_close(f->porters, other.conn);
+	porters_close(f->porters, 0, other.conn);
 	close(other.peer);
 	close(client);
 }
@@ -644,7 +644,7 @@ static void test_linger(void **state)
 	assert_int_equal(lingering_open(&l), 0);
 	put_fd(f, l.ours);
 	assert_int_equal(judge(f), -EBADMSG);
-	porters_close(f->porters, f->conn);
+	porters_close(f->porters, 0, f->conn);
 	f->conn = dup(f->peer);
 	assert_non_null(f->porters->undertaker);
 	settle(f, 0);
@@ -669,7 +669,7 @@ static void test_linger_elsewhere(void **state)
 	kill_porter(f);
 	f->passed = passed_free(f->passed);
 	put_fd(f, l[1].ours);
-	porters_close(f->porters, f->conn);
+	porters_close(f->porters, 0, f->conn);
 	f->conn = dup(f->peer);
 	listening = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	assert_int_equal(bind(listening, (struct sockaddr *)&addr, sizeof(addr.sun_family)), 0);
@@ -717,13 +717,13 @@ static void test_undertaker(void **state)
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 		put_fds(fds[1], "x", 1, &f->conn, 1);
 		assert_int_equal(close(fds[1]), 0);
-		porters_close(f->porters, fds[0]);
+		porters_close(f->porters, 0, fds[0]);
 		first = f->porters->undertaker;
 		assert_true(i == 63 ? !first : first != NULL);
 	}
 	/* What is read to its end is just closed. */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-	porters_close(f->porters, fds[0]);
+	porters_close(f->porters, 0, fds[0]);
 	close(fds[1]);
 	assert_null(f->porters->undertaker);
 	settle(f, 0);
