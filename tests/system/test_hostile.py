@@ -74,6 +74,9 @@ def give(sock, data, make, count=1):
         socket.send_fds(sock, [data], fds)
     except (BrokenPipeError, ConnectionResetError):
         pass
+    except PermissionError:
+        # Since 6.16 the kernel refuses them for the daemon until they are negotiated.
+        sock.shutdown(socket.SHUT_RDWR)
     let_go_of(fds, make)
 
 
