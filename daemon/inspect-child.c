@@ -24,6 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "cleanup.h"
 #include "inspect-wire.h"
 
@@ -566,25 +567,12 @@ static int fds_reduce(struct child *c, int sock)
 	return chdir("/") < 0 ? -errno : 0;
 }
 
-static int signals_reset(void)
-{
-	/* It ends when the core closes the socket, after the core's last question. */
-	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2};
-	sigset_t none;
-
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
-		if (signal(ignored[i], SIG_IGN) == SIG_ERR)
-			return -errno;
-	sigemptyset(&none);
-	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
-}
-
 static int child_init(struct child *c, int sock, pid_t parent)
 {
 	int r;
 
 	prctl(PR_SET_NAME, "cgmd-inspect");
-	r = signals_reset();
+	r = child_signals();
 	if (r == 0)
 		r = fds_reduce(c, sock);
 	if (r < 0)

@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "cleanup.h"
 #include "inspect-wire.h"
 
@@ -117,30 +118,13 @@ static int ask(struct inspector *i, struct inspect_request *request, int fd,
 	}
 }
 
-/* A signal that comes before the child ignores it must not end it. */
-static pid_t fork_blocked(int sock, const struct hierarchies *hierarchies)
-{
-	pid_t parent = getpid(), pid;
-	sigset_t every, before;
-
-	sigfillset(&every);
-	if (sigprocmask(SIG_SETMASK, &every, &before) < 0)
-		return -errno;
-	pid = fork();
-	if (pid == 0)
-		inspect_child_run(sock, parent, hierarchies);
-	if (pid < 0)
-		pid = -errno;
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	return pid;
-}
-
 int inspector_start(const struct hierarchies *hierarchies, struct inspector **ret)
 {
 	const struct timeval timeout = {.tv_sec = TIMEOUT_SEC};
 	_cleanup_free_ struct inspector *i = calloc(1, sizeof(*i));
 	_cleanup_close_ int ours = -EBADF;
 	_cleanup_close_ int theirs = -EBADF;
+	pid_t parent = getpid();
 	int pair[2];
 
 	if (!i)
@@ -152,7 +136,9 @@ int inspector_start(const struct hierarchies *hierarchies, struct inspector **re
 	if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
 		setsockopt(ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
 		return -errno;
-	i->pid = fork_blocked(theirs, hierarchies);
+	i->pid = child_fork();
+	if (i->pid == 0)
+		inspect_child_run(theirs, parent, hierarchies);
 	if (i->pid < 0)
 		return i->pid;
 	i->sock = TAKE_FD(ours);

@@ -13,6 +13,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "cleanup.h"
 #include "inspect-wire.h"
 #include "sandbox.h"
@@ -22,20 +23,6 @@ struct zygote_child {
 	bool confined;
 	struct sock_fprog filter; /* the porters' */
 };
-
-static int signals_set(void)
-{
-	/* It ends when the core closes the socket. Nobody waits for porters; the core has pidfds.
-	 */
-	static const int ignored[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2, SIGCHLD};
-	sigset_t none;
-
-	for (size_t i = 0; i < sizeof(ignored) / sizeof(*ignored); i++)
-		if (signal(ignored[i], SIG_IGN) == SIG_ERR)
-			return -errno;
-	sigemptyset(&none);
-	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? -errno : 0;
-}
 
 /* What porters send goes out with these credentials, perhaps to somebody whom a client chose: they
  * must mean nothing to anybody. systemd's UIDS-GIDS.md: no user ever gets this uid. */
@@ -121,7 +108,7 @@ static int zygote_init(struct zygote_child *z, int *sock, pid_t parent, bool con
 
 	prctl(PR_SET_NAME, "cgmd-porter");
 	z->pid = getpid();
-	r = signals_set();
+	r = child_signals();
 	if (r == 0)
 		r = fds_reduce(sock);
 	if (r == 0)

@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "child.h"
 #include "cleanup.h"
 #include "inspect-wire.h"
 #include "porter-wire.h"
@@ -33,31 +34,13 @@ static int pair(int *ret_ours, int *ret_theirs)
 	return 0;
 }
 
-/* A signal that comes before the child ignores it must not end it. */
-static pid_t fork_blocked(int sock, bool confine)
-{
-	pid_t parent = getpid(), pid;
-	sigset_t every, before;
-
-	sigfillset(&every);
-	if (sigprocmask(SIG_SETMASK, &every, &before) < 0)
-		return -errno;
-	pid = fork();
-	if (pid == 0)
-		zygote_run(sock, parent, confine);
-	if (pid < 0)
-		pid = -errno;
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	return pid;
-}
-
 int zygote_start(bool confine, struct zygote **ret)
 {
 	const struct timeval timeout = {.tv_sec = TIMEOUT_SEC};
 	_cleanup_free_ struct zygote *z = calloc(1, sizeof(*z));
 	_cleanup_close_ int ours = -EBADF;
 	_cleanup_close_ int theirs = -EBADF;
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 	int r;
 
 	if (!z)
@@ -68,7 +51,9 @@ int zygote_start(bool confine, struct zygote **ret)
 	if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
 		setsockopt(ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
 		return -errno;
-	pid = fork_blocked(theirs, confine);
+	pid = child_fork();
+	if (pid == 0)
+		zygote_run(theirs, parent, confine);
 	if (pid < 0)
 		return pid;
 	/* Not reaped yet, so the number is still the child's. Without, it ends by its socket. */
