@@ -26,45 +26,14 @@
 
 #include "child.h"
 #include "cleanup.h"
-#include "inspect-wire.h"
+#include "inspect-core.h"
 
 /* include/linux/proc_ns.h: the initial cgroup namespace, by number on every kernel */
 #define PROC_CGROUP_INIT_INO 0xEFFFFFFBU
 
-/* user_namespaces(7): nested up to 32 deep */
-#define USERNS_DEPTH 33
-
-#define CACHE_MAX 64
 #define CACHE_IDLE_SEC 10
 
-struct ns_id {
-	dev_t dev;
-	ino_t ino;
-};
-
-/*
- * The roots of a cgroup namespace, which never change. The namespace is held by its fd, or its
- * number could go to another; and since that pins cgroups it is let go when nobody asks.
- */
-struct cached {
-	struct ns_id id;
-	int fd;
-	time_t used;
-	uint64_t root[HIERARCHIES_MAX]; /* 0: not asked yet */
-};
-
-struct child {
-	int sock;
-	int proc_fd;	 /* /proc */
-	int cgroupns_fd; /* its own */
-	bool timed;	 /* receiving times out, for the cache's sake */
-	struct ns_id userns, pidns, cgroupns;
-	const struct hierarchies *hierarchies;
-	unsigned n;
-	struct cached cache[CACHE_MAX];
-};
-
-static bool ns_same(const struct ns_id *a, const struct ns_id *b)
+bool ns_same(const struct ns_id *a, const struct ns_id *b)
 {
 	return a->dev == b->dev && a->ino == b->ino;
 }
@@ -87,7 +56,7 @@ static int ns_error(struct child *c, const char *path, int err)
 	return -err;
 }
 
-static int ns_open(struct child *c, pid_t pid, const char *name)
+int ns_open(struct child *c, pid_t pid, const char *name)
 {
 	char path[32];
 	int fd;
@@ -97,7 +66,7 @@ static int ns_open(struct child *c, pid_t pid, const char *name)
 	return fd < 0 ? ns_error(c, path, errno) : fd;
 }
 
-static int ns_of_fd(int fd, struct ns_id *ret)
+int ns_of_fd(int fd, struct ns_id *ret)
 {
 	struct stat st;
 
@@ -107,7 +76,7 @@ static int ns_of_fd(int fd, struct ns_id *ret)
 	return 0;
 }
 
-static int ns_of_pid(struct child *c, pid_t pid, const char *name, struct ns_id *ret)
+int ns_of_pid(struct child *c, pid_t pid, const char *name, struct ns_id *ret)
 {
 	char path[32];
 	struct stat st;
@@ -281,7 +250,7 @@ static int userns_search(struct child *c, pid_t victim, const struct ns_id *want
 
 	if (at < 0)
 		return at;
-	for (unsigned level = 0; level < USERNS_DEPTH; level++) {
+	for (unsigned level = 0; level < NS_DEPTH; level++) {
 		int parent;
 
 		r = ns_of_fd(at, &id);
@@ -354,64 +323,6 @@ static int answer_requestor(
 	if (cgroup.ino == PROC_CGROUP_INIT_INO)
 		return 0;
 	return root_find(c, q->pid, &cgroup, &c->hierarchies->list[q->number], &reply->root_id);
-}
-
-/* The user namespace right below our own in which the one at `*at` lies, which is not ours. */
-static int userns_top(struct child *c, int *at, struct ns_id *id)
-{
-	for (unsigned level = 0; level < USERNS_DEPTH; level++) {
-		_cleanup_close_ int parent = ioctl(*at, NS_GET_PARENT);
-		struct ns_id up = {0};
-		int r;
-
-		if (parent < 0)
-			return -errno;
-		r = ns_of_fd(parent, &up);
-		if (r < 0)
-			return r;
-		if (ns_same(&up, &c->userns))
-			return 0;
-		close_fd(at);
-		*at = TAKE_FD(parent);
-		*id = up;
-	}
-	return -ELOOP;
-}
-
-static int answer_account(
-	struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
-{
-	_cleanup_close_ int at = -EBADF;
-	struct ns_id id = {0}, pid = {0}, cgroup = {0};
-	uid_t owner;
-	int r = ns_of_pid(c, q->pid, "user", &id);
-
-	if (r == 0)
-		r = ns_of_pid(c, q->pid, "pid", &pid);
-	if (r == 0)
-		r = ns_of_pid(c, q->pid, "cgroup", &cgroup);
-	if (r < 0)
-		return r;
-	reply->account = q->number;
-	if (ns_same(&id, &c->userns)) {
-		/* A container without a user namespace: uid 0 there is not the host's root. */
-		if (!ns_same(&pid, &c->pidns))
-			reply->account = ACCOUNT_CONTAINER | pid.ino;
-		else if (!ns_same(&cgroup, &c->cgroupns))
-			reply->account = ACCOUNT_CONTAINER | cgroup.ino;
-		return 0;
-	}
-	at = ns_open(c, q->pid, "user");
-	r = at < 0 ? at : ns_of_fd(at, &id);
-	/* It can only have gone further down meanwhile. */
-	if (r == 0)
-		r = userns_top(c, &at, &id);
-	if (r < 0)
-		return r;
-	if (ioctl(at, NS_GET_OWNER_UID, &owner) < 0)
-		return -errno;
-	reply->account = owner != 0 ? owner : ACCOUNT_CONTAINER | id.ino;
-	return 0;
 }
 
 static const char *const mark_names[MARK_MAX] = {

@@ -51,9 +51,11 @@ int inspect_requestor(struct inspector *i, pid_t pid, const struct hierarchy *h,
 
 /*
  * Whose quotas a process of `uid` uses up: a number that a container cannot have several of,
- * however many uids, cgroups and namespaces it has. In the daemon's own user namespace the uid.
- * Else, of the namespace right below it: the owner's uid (NS_GET_OWNER_UID, 4.11), or where that is
- * host root, who makes containers for many, the namespace itself: ACCOUNT_CONTAINER and its number.
+ * however many uids, cgroups and namespaces it has. In a pid namespace that was made in the
+ * daemon's own user namespace (a container without one), the topmost such: ACCOUNT_CONTAINER and
+ * its number. Else in the daemon's own user namespace the uid. Else, of the namespace right below
+ * it: the owner's uid (NS_GET_OWNER_UID, 4.11), or where that is host root, who makes containers
+ * for many, the namespace itself: ACCOUNT_CONTAINER and its number.
  */
 #define ACCOUNT_CONTAINER (UINT64_C(1) << 32)
 int inspect_account(struct inspector *i, pid_t pid, uid_t uid, uint64_t *ret);

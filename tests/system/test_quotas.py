@@ -251,3 +251,21 @@ def test_two_thousand_connections_of_host_root(w):
     holder.close()
     w.container().agent.run(world.close_bus)
     w.same_fds(fds, "the connections")
+
+
+@bare
+def test_container_without_user_namespace(w):
+    """It is one account, whatever namespaces and uids it takes on besides."""
+    w.start("--max-clients", "64", "--max-clients-per-uid", "8")
+    address = w.daemon.socket
+    outer = w.once("outer", lambda: w.host_agent.spawn(
+        "outer", w.placer("outer", 0), pid=True, mnt=True, cgroup=True))
+    inner = [w.once(f"inner{i}", lambda: outer.agent.spawn(
+        f"inner{i}", user=True, pid=True, mnt=True, maps=[(0, 1000 * i, 1000)])) for i in (1, 2)]
+    user = w.once("its user", lambda: outer.agent.spawn("its user", uid=1000))
+    # Each has one already.
+    equal(inner[0].run(hold, address, 8), 4)
+    for other in (outer, inner[1], user):
+        equal(other.run(hold, address, 2), 0)
+    equal(w.user(1000).run(hold, address, 2), 2)
+    equal(w.host().run(hold, address, 2), 2)
