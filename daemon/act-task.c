@@ -18,6 +18,9 @@
 #include "tree.h"
 #include "watch.h"
 
+#ifndef NS_GET_PID_FROM_PIDNS
+#	define NS_GET_PID_FROM_PIDNS _IOR(0xb7, 0x6, int) /* linux/nsfs.h, 6.11 */
+#endif
 #ifndef NS_GET_PID_IN_PIDNS
 #	define NS_GET_PID_IN_PIDNS _IOR(0xb7, 0x8, int) /* linux/nsfs.h, 6.11 */
 #endif
@@ -48,19 +51,16 @@ static enum reason tasks_recursive_prepare(struct op *op, struct target *t)
 	return reason;
 }
 
-/* In place: what the requestor's pid namespace does not have is left out. A list that goes out as
- * credentials is translated by the kernel. */
+/* In place: what the requestor's pid namespace does not have is left out. */
 static int pids_translate(const struct op *op, int32_t *pids, size_t from, size_t *n)
 {
-	bool keep = op->scm && op->question.action == ACTION_TASKS;
-
 	size_t kept = from;
 
 	for (size_t i = from; i < *n; i++) {
 		int pid = ioctl(op->pidns_fd, NS_GET_PID_IN_PIDNS, pids[i]);
 
 		if (pid > 0)
-			pids[kept++] = keep ? pids[i] : pid;
+			pids[kept++] = pid;
 		else if (errno == ENOTTY)
 			return -EOPNOTSUPP; /* before 6.11 */
 	}
@@ -139,9 +139,26 @@ static void tasks_recursive_run(struct op *op, struct target *t)
 		tasks_failed(t, r);
 }
 
+/* Back to the host's numbers, in the order of the requestor's. What has ended is left out. */
+static void pids_translate_back(const struct op *op, int32_t *pids, size_t *n)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < *n; i++) {
+		int pid = ioctl(op->pidns_fd, NS_GET_PID_FROM_PIDNS, pids[i]);
+
+		if (pid > 0)
+			pids[kept++] = pid;
+	}
+	*n = kept;
+}
+
 static void tasks_collect(struct op *op)
 {
 	pids_sort_unique(op->reply.pids, &op->reply.n_pids);
+	/* They go out as credentials, which the kernel translates. */
+	if (op->scm && op->pidns_fd >= 0)
+		pids_translate_back(op, op->reply.pids, &op->reply.n_pids);
 }
 
 const struct act act_tasks = {.prepare = tasks_prepare, .run = tasks_run, .collect = tasks_collect};

@@ -126,6 +126,29 @@ def test_scm_2000_pids(w, kind):
     equal(client.agent.finish(), sorted([parent, *mine]))
 
 
+@test
+def test_scm_pids_in_order(w):
+    """By the numbers that the receiver sees, also where the host's are in another order."""
+    needs("memory")
+    plain = w.container()
+    plain.Create("memory", "x")
+    pids = plain.run(fork_numbered, (20000, 10000, 15000))
+    for pid in pids:
+        plain.MovePid("memory", "x", pid)
+    equal(pids, [20001, 10001, 15001])
+    equal(plain.GetTasks("memory", "x"), sorted(pids))
+    equal(scm.Client(plain).GetTasks("memory", "x"), sorted(pids))
+
+
+def fork_numbered(befores):
+    pids = []
+    for before in befores:
+        with open("/proc/sys/kernel/ns_last_pid", "w") as last:
+            last.write(str(before))
+        pids.append(agent.fork_task())
+    return pids
+
+
 def fork_parent():
     """A child that forks when it is told to, and that its children end with."""
     told, reports = os.pipe(), os.pipe()
