@@ -16,8 +16,8 @@
 #define PORTERS_MAX 64
 #define ENDING_MAX 64
 #define TICK_USEC 250000
-#define JUDGE_USEC 2000000
-#define GRACE_USEC 1000000
+#define JUDGE_USEC 5000000
+#define GRACE_USEC 3000000
 #define IDLE_USEC 1000000
 
 uint64_t porters_now(const struct porters *all)

@@ -285,6 +285,9 @@ class World:
         self.clients = {}
 
     def start(self, *options, **how):
+        """With a time-out for exchanges that no slow machine reaches, unless it is what is tested."""
+        if "--scm-timeout" not in options:
+            options += ("--scm-timeout", "60")
         self.daemon = Daemon(self.program, self.directory, *options, **how)
         return self.daemon
 
