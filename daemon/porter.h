@@ -69,10 +69,10 @@ bool passed_is_pair(const struct passed *p);
 
 /*
  * Receives `rounds` (1 or 2) single bytes with credentials on it, after the first of two writing
- * '1'. SO_PASSCRED is set by the caller. `usec` is for each round. done() is called once, later:
- * 0 and creds[0 .. rounds - 1] as the daemon's namespaces have them; -ETIMEDOUT; -EPIPE: the other
- * end has closed, or the porter has ended; -EBADMSG: no byte, no credentials, or fds with them.
- * One at a time for one passed socket (-EBUSY).
+ * '1'. The porter has set SO_PASSCRED when it judged. `usec` is for each round. done() is called
+ * once, later: 0 and creds[0 .. rounds - 1] as the daemon's namespaces have them; -ETIMEDOUT;
+ * -EPIPE: the other end has closed, or the porter has ended; -EBADMSG: no byte, no credentials, or
+ * fds with them. One at a time for one passed socket (-EBUSY).
  */
 int passed_receive(struct passed *p, unsigned rounds, uint64_t usec,
 	void (*done)(void *userdata, int result, const struct ucred *creds), void *userdata);
@@ -88,8 +88,8 @@ int passed_receive(struct passed *p, unsigned rounds, uint64_t usec,
 int passed_send(struct passed *p, const void *data, size_t size,
 	void (*done)(void *userdata, int result, const struct ucred *none), void *userdata);
 
-/* Also while something is received or sent on it: done() is not called then. Our copy is closed and
- * the porter told to close its own. Returns NULL. */
+/* Also while something is received or sent on it: done() is not called then. Our copy goes to the
+ * porter, which closes both, so that ours is never the last. Returns NULL. */
 struct passed *passed_free(struct passed *p);
 
 /* Takes `fd`, which may be the last reference to what must not be closed by us, and has the
