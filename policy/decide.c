@@ -10,6 +10,7 @@
  */
 #include <linux/capability.h>
 
+#include "controller.h"
 #include "decide.h"
 
 enum {
@@ -137,6 +138,61 @@ static bool check_existing(const struct facts *f, struct verdict *v)
 	return true;
 }
 
+/* May the controllers that this cgroup does not give its children be enabled in it? Whether tasks
+ * in it are in the way is seen when it is done, and each is judged then. */
+static bool check_level(
+	const struct facts *f, const struct level *l, unsigned set, struct verdict *v)
+{
+	unsigned domain = set & ~controllers_threaded(set);
+
+	if (l->systemd)
+		return refuse(v, REASON_LEVEL_SYSTEMD);
+	if (!check_over(f, &l->node, REASON_LEVEL_PRIVILEGE, v))
+		return false;
+	/* cgroup_vet_subtree_control_enable() */
+	return (l->domain != DOMAIN_INVALID && (l->domain == DOMAIN_PLAIN || !domain)) ||
+	       refuse(v, REASON_LEVEL_THREADED);
+}
+
+static bool check_levels(const struct facts *f, unsigned set, struct verdict *v)
+{
+	const struct enabling *e = &f->enabling;
+
+	if (e->n > 0 && (set & ~e->levels[0].has))
+		return refuse(v, REASON_LEVEL_ABOVE);
+	for (unsigned i = 0; i < e->n; i++)
+		if ((set & ~e->levels[i].gives) &&
+			!check_level(f, &e->levels[i], set & ~e->levels[i].gives, v)) {
+			v->level = i;
+			return false;
+		}
+	return true;
+}
+
+/* v2: the cgroup shall have these controllers. '' is where the requestor stands, and has what it
+ * has. */
+static bool check_enabling(const struct facts *f, struct verdict *v)
+{
+	const struct enabling *e = &f->enabling;
+	unsigned set = e->wanted;
+
+	if (set == 0 || (f->place->missing == 0 && f->place->n == 1))
+		return true;
+	if (!(e->have & FACT_LEVELS))
+		return want(v, FACT_LEVELS);
+	if (e->optional && e->n > 0)
+		set &= e->levels[0].has;
+	if (!check_levels(f, set, v)) {
+		if (v->need || !e->optional)
+			return false;
+		/* Where nothing has to be enabled for it, it is there. */
+		for (unsigned i = 0; i < e->n; i++)
+			set &= e->levels[i].gives;
+	}
+	v->controllers = set;
+	return true;
+}
+
 static bool judge_create(const struct question *q, const struct facts *f, struct verdict *v)
 {
 	const struct place *p = f->place;
@@ -147,7 +203,9 @@ static bool judge_create(const struct question *q, const struct facts *f, struct
 		return refuse(v, REASON_TREE_DEPTH);
 	if (!check_existing(f, v))
 		return false;
-	return p->missing == 0 || check_access(f, target(f), WRITE, REASON_NO_WRITE, v);
+	if (p->missing > 0 && !check_access(f, target(f), WRITE, REASON_NO_WRITE, v))
+		return false;
+	return check_enabling(f, v);
 }
 
 /* -1 leaves it as it is; the host's ids are always given. */
@@ -255,11 +313,23 @@ static bool judge_move(const struct question *q, const struct facts *f, struct v
 	       check_over(f, target(f), REASON_NO_PRIVILEGE, v) && check_between(f, v);
 }
 
+static bool check_key_there(const struct facts *f, struct verdict *v)
+{
+	return f->key == REASON_OK || refuse(v, f->key);
+}
+
+static bool check_files(const struct facts *f, struct verdict *v)
+{
+	for (unsigned i = 0; f->file && i <= f->more_files; i++)
+		if (!check_access(f, &f->file[i], READ, REASON_NO_READ, v))
+			return false;
+	return f->file;
+}
+
 static bool judge_read(const struct question *q, const struct facts *f, struct verdict *v)
 {
 	(void)q;
-	return f->file && check_way(f, true, v) &&
-	       check_access(f, f->file, READ, REASON_NO_READ, v);
+	return check_way(f, true, v) && check_key_there(f, v) && check_files(f, v);
 }
 
 static bool judge_list(const struct question *q, const struct facts *f, struct verdict *v)
@@ -287,10 +357,29 @@ static bool check_key(const struct key *key, const struct facts *f, struct verdi
 	return refuse(v, REASON_KEY_UNLISTED);
 }
 
+/* Of what lies in /dev only host root learns. */
+static bool check_device(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	return !q->device ||
+	       settle(v, subject_is_host_root(f->subject, &v->need), REASON_VALUE_DEVICE);
+}
+
+/* What is the host's root's on v2 may be systemd's, which wants to be the only one to write there.
+ */
+static bool check_systemd(const struct facts *f, struct verdict *v)
+{
+	if (!f->v2 || f->subject->uid != 0)
+		return true;
+	if (!(f->have & FACT_SYSTEMD))
+		return want(v, FACT_SYSTEMD);
+	return !f->by_systemd || refuse(v, REASON_LEVEL_SYSTEMD);
+}
+
 static bool judge_limit(const struct question *q, const struct facts *f, struct verdict *v)
 {
 	return check_key(q->key, f, v) && check_way(f, false, v) &&
-	       check_below_scope_root(f->place, v) && check_over_parent(f, v);
+	       check_below_scope_root(f->place, v) && check_over_parent(f, v) &&
+	       check_key_there(f, v) && check_device(q, f, v) && check_systemd(f, v);
 }
 
 static bool judge_remove(const struct question *q, const struct facts *f, struct verdict *v)
@@ -368,7 +457,7 @@ struct verdict decide(const struct question *q, const struct facts *f)
 	if ((unsigned)q->action >= ACTION_MAX || !is_complete(q, f))
 		return v;
 	if (check_place(q, f, &v) && judges[q->action](q, f, &v))
-		return (struct verdict){.reason = REASON_OK};
+		return (struct verdict){.reason = REASON_OK, .controllers = v.controllers};
 	return v;
 }
 

@@ -57,16 +57,47 @@ struct place {
 	struct node parent;
 };
 
+enum domain {
+	DOMAIN_PLAIN,
+	DOMAIN_THREAD_ROOT, /* "domain threaded" */
+	DOMAIN_THREADED,
+	DOMAIN_INVALID,
+};
+
+/* A cgroup of v2 on the way to a new one: cgroup.controllers, cgroup.subtree_control, cgroup.type.
+ */
+struct level {
+	struct node node;
+	unsigned has, gives;
+	enum domain domain;
+	bool systemd; /* see inspect_systemd() */
+};
+
+/* Create on v2: the controllers that the new cgroup shall have. */
+struct enabling {
+	unsigned wanted; /* a set, see controller.h; 0: none has to be enabled */
+	bool optional;	 /* "all": what cannot be had is left out */
+	/* FACT_LEVELS: the cgroups from the parent of the target upwards that do not give all of
+	 * them to their children, topmost first. The topmost has all, or lies at the scope's root
+	 * (of what is optional: at the base); no other has. */
+	unsigned have;
+	const struct level *levels;
+	unsigned n;
+};
+
 struct facts {
 	const struct subject *subject;
 	const struct place *place;
 	const struct node *file; /* READ, TASKS, CHMOD with a file: the key's file */
+	unsigned more_files;	 /* READ: so many more behind it, read for the same answer */
+	/* READ, LIMIT: what is amiss with the key's files there (KEY_MISSING, KEY_OFF), or OK */
+	enum reason key;
 	/* MOVE, LOCATE */
 	const struct victim *victim;
 	bool victim_in_scope;	  /* valid with FACT_SCOPE in place->have */
 	bool victim_below;	  /* LOCATE relative: the victim's cgroup is the base or below it */
 	bool target_below_victim; /* MOVE: the target is the victim's present cgroup or below it */
-	unsigned have;		  /* FACT_ANCESTOR */
+	unsigned have;		  /* FACT_ANCESTOR, FACT_SYSTEMD */
 	bool ancestor_in_scope;
 	/* the nearest common ancestor of the victim's cgroup and the target */
 	struct node ancestor;
@@ -76,12 +107,18 @@ struct facts {
 	bool names_may_change;
 	const struct node *levels;
 	unsigned n_levels;
+	struct enabling enabling; /* CREATE */
+	bool v2;		  /* what the hierarchy is */
+	bool by_systemd;	  /* FACT_SYSTEMD, only asked for on v2 */
 };
 
 struct question {
 	enum action action;
-	const struct key *key; /* LIMIT, READ, CHMOD with a file: its row or NULL */
-	bool has_file;	       /* CHMOD: a file is named, not the directory */
+	/* LIMIT, READ, CHMOD with a file: its row or NULL. LIMIT of a key that stands for other
+	 * files: the strictest of theirs. */
+	const struct key *key;
+	bool device;	   /* LIMIT: the value names a device by a path */
+	bool has_file;	   /* CHMOD: a file is named, not the directory */
 	uint32_t uid, gid; /* CHOWN: as the requestor's namespace has them; UINT32_MAX: unchanged */
 	bool host_ids; /* ... or as the host has them, each mapped or refused; never unchanged */
 	bool absolute; /* LOCATE: relative to the scope, not to the requestor's cgroup */
@@ -91,6 +128,8 @@ struct question {
 struct verdict {
 	enum reason reason;
 	unsigned need;
+	unsigned controllers; /* CREATE that is granted: those to enable; what was wanted or less */
+	unsigned level;	      /* LEVEL_*: the index of the one at fault */
 };
 
 struct verdict decide(const struct question *q, const struct facts *f);

@@ -155,3 +155,23 @@ unsigned path_depth(const char *path)
 		n += *path == '/';
 	return n;
 }
+
+size_t path_prefix(const char *path, unsigned depth)
+{
+	size_t len = 0;
+
+	if (depth == 0)
+		return 1;
+	while (depth-- > 0)
+		len += 1 + strcspn(path + len + 1, "/");
+	return len;
+}
+
+unsigned path_prefix_depth(const char *path, size_t len)
+{
+	unsigned depth = 0;
+
+	for (size_t i = 0; len > 1 && i < len; i++)
+		depth += path[i] == '/';
+	return depth;
+}

@@ -20,6 +20,9 @@
 /* How many components one path in a message may have. */
 #define PATH_COMPONENTS_MAX 64
 
+/* See daemon/leaf.h. */
+#define LEAF_NAME ".cgm_leaf"
+
 struct path {
 	bool absolute;		      /* the text began with '/' */
 	unsigned n;		      /* components; 0 for "", "/", "." */
@@ -60,3 +63,8 @@ size_t path_common(const char *a, const char *b);
 
 /* Components of an absolute, normalised path: 0 for "/". */
 unsigned path_depth(const char *path);
+
+/* The length of the prefix of an absolute, normalised path that has `depth` components: 1 for 0. */
+size_t path_prefix(const char *path, unsigned depth);
+/* The other way round: how many components the first `len` bytes have. */
+unsigned path_prefix_depth(const char *path, size_t len);

@@ -27,6 +27,8 @@ enum fact {
 	FACT_ANCESTOR = 1 << 6, /* of a move: the nearest common ancestor */
 	FACT_CHAIN = 1 << 8,	/* of a scope: more of the requestor's ancestors */
 	FACT_ROOT = 1 << 7,	/* of a scope: the root of the requestor's cgroup namespace */
+	FACT_LEVELS = 1 << 10,	/* of Create on v2: the cgroups that lack a controller */
+	FACT_SYSTEMD = 1 << 11, /* of a target: whether systemd keeps it to itself */
 };
 
 enum tri { NO, YES, UNKNOWN };

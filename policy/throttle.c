@@ -2,7 +2,6 @@
 #include "throttle.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -33,8 +32,9 @@ int throttle_next(const char **text, struct throttle_line *ret)
 
 	if (*at == '\0')
 		return 0;
-	if (!number(&at, UINT_MAX, &major) || *at++ != ':' || !number(&at, UINT_MAX, &minor) ||
-		*at++ != ' ' || !number(&at, UINT64_MAX, &limit) || (*at != '\n' && *at != '\0'))
+	if (!number(&at, DEVICE_MAJOR_MAX, &major) || *at++ != ':' ||
+		!number(&at, DEVICE_MINOR_MAX, &minor) || *at++ != ' ' ||
+		!number(&at, UINT64_MAX, &limit) || (*at != '\n' && *at != '\0'))
 		return -EINVAL;
 	*ret = (struct throttle_line){(unsigned)major, (unsigned)minor, limit};
 	*text = at + (*at == '\n');

@@ -9,6 +9,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* 12 and 20 bits (include/linux/kdev_t.h). The kernel puts larger numbers over each other:
+ * "0:8388608" is 8:0. */
+#define DEVICE_MAJOR_MAX 4095
+#define DEVICE_MINOR_MAX 1048575
+
 struct throttle_line {
 	unsigned major, minor;
 	uint64_t limit;
