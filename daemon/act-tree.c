@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Acts that make, mark and remove cgroups. */
+/* Acts that mark and remove cgroups. */
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -11,192 +11,11 @@
 #include "cgroupfs.h"
 #include "cleanup.h"
 #include "inspect.h"
+#include "leaf.h"
 #include "manager.h"
 #include "ops.h"
 #include "tree.h"
 #include "watch.h"
-
-/*
- * Create.
- */
-
-static enum reason create_prepare(struct op *op, struct target *t)
-{
-	for (const char *at = t->missing; *at;) {
-		size_t len = strcspn(at, "/");
-		enum reason reason = path_name_check(at, len);
-
-		if (reason != REASON_OK)
-			return reason;
-		at += len + (at[len] == '/');
-	}
-	return REASON_OK;
-}
-
-/* Not what makes the host run something, not what is the host's to set, and not what only cgmd's
- * judging keeps below the ancestors' limits. */
-static bool is_given(const char *name)
-{
-	const struct key *key = key_find(name);
-
-	return !(key && (key->class == KEY_HOST || (key->flags & KEY_THROTTLE))) &&
-	       strcmp(name, "notify_on_release") != 0 && strcmp(name, "release_agent") != 0;
-}
-
-static int give_file(void *userdata, int dirfd, const char *name)
-{
-	const struct subject *s = userdata;
-
-	if (is_given(name) && fchownat(dirfd, name, s->uid, s->gid, AT_SYMLINK_NOFOLLOW) < 0 &&
-		errno != ENOENT)
-		return -errno;
-	return 0;
-}
-
-/* The directory last: before that its new owner can do nothing with the rest. */
-static int give(int fd, struct subject *s)
-{
-	int r;
-
-	if (s->uid == 0 && s->gid == 0)
-		return 0;
-	r = cgroup_each(fd, false, give_file, s);
-	if (r >= 0 && fchown(fd, s->uid, s->gid) < 0)
-		r = -errno;
-	return r;
-}
-
-/* Takes back what was made, unless the name is another cgroup's by now. */
-static void remove_same(int parent_fd, const char *name, uint64_t id)
-{
-	struct stat st;
-
-	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == id)
-		unlinkat(parent_fd, name, AT_REMOVEDIR);
-}
-
-/*
- * On v1 whoever may write to the parent may rename in it, also between our mkdir and our open. What
- * is opened is ours only if it is root's and has the mode 0 that nobody else gives: then it is
- * configured and given away, and gets its mode.
- */
-static int create_open(int parent_fd, const char *name, struct node *ret)
-{
-	_cleanup_close_ int fd = -EBADF;
-	int r;
-
-	if (mkdirat(parent_fd, name, 0) < 0)
-		return -errno;
-	fd = cgroup_open(parent_fd, name);
-	r = fd < 0 ? fd : cgroup_stat(fd, ret);
-	if (r < 0)
-		return r;
-	if (ret->uid != 0 || ret->gid != 0 || (ret->mode & 07777) != 0)
-		return -EBUSY;
-	return TAKE_FD(fd);
-}
-
-static int create_one(
-	struct op *op, const struct hierarchy *h, int parent_fd, const char *name, struct node *ret)
-{
-	_cleanup_close_ int fd = create_open(parent_fd, name, ret);
-	int r;
-
-	if (fd < 0)
-		return fd;
-	r = cgroup_ops(h)->configure(h, parent_fd, fd);
-	if (r >= 0 && fchmod(fd, 0755) < 0)
-		r = -errno;
-	if (r >= 0)
-		r = give(fd, &op->who.subject);
-	if (r < 0) {
-		/* The error that is told is the first one. */
-		remove_same(parent_fd, name, ret->id);
-		return r;
-	}
-	return TAKE_FD(fd);
-}
-
-/* The component at *at, which moves to the next. */
-static void component(const char **at, char *name)
-{
-	size_t len = strcspn(*at, "/");
-
-	memcpy(name, *at, len);
-	name[len] = '\0';
-	*at += len + ((*at)[len] == '/');
-}
-
-/* Removes the deepest of the first `n` missing components, if all are still those that were made.
- */
-static void create_remove_last(const struct target *t, unsigned n)
-{
-	const struct node *made = &t->way[t->place.n];
-	_cleanup_close_ int fd = cgroup_open(t->dir_fd, "");
-	char name[PATH_NAME_MAX + 1];
-	const char *at = t->missing;
-	struct node node;
-
-	for (unsigned i = 0; i + 1 < n && fd >= 0; i++) {
-		int next;
-
-		component(&at, name);
-		next = cgroup_open(fd, name);
-		close_fd(&fd);
-		fd = next;
-		if (fd < 0 || cgroup_stat(fd, &node) < 0 || node.id != made[i].id)
-			return;
-	}
-	component(&at, name);
-	if (fd >= 0)
-		remove_same(fd, name, made[n - 1].id);
-}
-
-static void create_run(struct op *op, struct target *t)
-{
-	_cleanup_close_ int fd = -EBADF;
-	char name[PATH_NAME_MAX + 1];
-	const char *at = t->missing;
-	int parent_fd = t->dir_fd;
-
-	t->existed = *at == '\0' && t->place.n > 1;
-	/* The ids of what is made go behind those of what was there. */
-	for (unsigned i = 0; *at; i++) {
-		int child;
-
-		component(&at, name);
-		child = create_one(op, t->h, parent_fd, name, &t->way[t->place.n + i]);
-		if (child < 0) {
-			for (; i > 0; i--)
-				create_remove_last(t, i);
-			target_fail(t, child);
-			return;
-		}
-		close_fd(&fd);
-		parent_fd = fd = child;
-	}
-}
-
-static void create_undo(struct op *op, struct target *t)
-{
-	for (unsigned i = t->place.missing; i > 0; i--)
-		create_remove_last(t, i);
-}
-
-static void existed_in_all(struct op *op)
-{
-	op->reply.number = 1;
-	for (unsigned i = 0; i < op->n_targets; i++)
-		if (op->targets[i].reason == REASON_OK && !op->targets[i].existed)
-			op->reply.number = -1;
-}
-
-const struct act act_create = {
-	.prepare = create_prepare,
-	.run = create_run,
-	.collect = existed_in_all,
-	.undo = create_undo,
-};
 
 /*
  * Remove.
@@ -225,12 +44,23 @@ static bool is_top(const char *path)
 	return path && !*path;
 }
 
+/* Who may remove a cgroup may remove its leaf. */
+static bool is_leaf(const struct op *op, const struct target *t, int fd, const char *path)
+{
+	return t->h->v2 && leaf_is(op->manager->inspector, fd, path) == 1;
+}
+
 /* In both passes, for on v1 a cgroup can be renamed in between. */
 static int remove_allowed(void *userdata, int fd, const char *path)
 {
 	const struct removal *removal = userdata;
 
-	return is_top(path) || may_remove(removal->op, removal->t, fd) ? 0 : -EACCES;
+	if (is_top(path))
+		return 0;
+	if (is_leaf(removal->op, removal->t, fd, path))
+		/* In the base's own stands the requestor. */
+		return removal->own && !strchr(path, '/') ? 1 : 0;
+	return may_remove(removal->op, removal->t, fd) ? 0 : -EACCES;
 }
 
 /* The first pass: nothing is removed while anything in the tree could not be. */
@@ -239,7 +69,7 @@ static int remove_check(void *userdata, int fd, const char *path)
 	const struct removal *removal = userdata;
 	int r = remove_allowed(userdata, fd, path);
 
-	if (r < 0 || (removal->own && is_top(path)))
+	if (r != 0 || (removal->own && is_top(path)))
 		return r;
 	r = cgroup_populated(removal->t->h, fd);
 	return r > 0 ? -EBUSY : r;
@@ -269,6 +99,11 @@ static void remove_run(struct op *op, struct target *t)
 	t->existed = true;
 	if (act_walks(op, t))
 		r = remove_tree(&removal);
+	else if (t->h->v2 && t->way[t->place.n - 1].children == 1)
+		/* It stays where the cgroup does. */
+		r = cgroup_populated(t->h, t->dir_fd) > 0
+			    ? -EBUSY
+			    : leaf_remove(op->manager->inspector, t->dir_fd);
 	if (r >= 0 && !removal.own && unlinkat(t->parent_fd, t->name, AT_REMOVEDIR) < 0 &&
 		errno != ENOENT)
 		r = -errno;
@@ -351,12 +186,20 @@ static int prune_enter(void *userdata, int fd, const char *path)
 {
 	const struct prune *prune = userdata;
 
-	return is_top(path) || may_remove(prune->op, prune->t, fd) ? 0 : 1;
+	return is_top(path) || is_leaf(prune->op, prune->t, fd, path) ||
+			       may_remove(prune->op, prune->t, fd)
+		       ? 0
+		       : 1;
 }
 
 static int prune_one(void *userdata, int parent_fd, const char *name, const char *path)
 {
+	const struct prune *prune = userdata;
+
 	if (unlinkat(parent_fd, name, AT_REMOVEDIR) >= 0 || errno == ENOENT)
+		return 0;
+	/* A leaf goes with its parent. */
+	if (leaf_is_child(prune->op->manager->inspector, prune->t->h, parent_fd, name))
 		return 0;
 	return path ? left_append(userdata, path) : 0;
 }

@@ -8,15 +8,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../policy/throttle.h"
 #include "act.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
 #include "inspect.h"
+#include "leaf.h"
 #include "manager.h"
 #include "ops.h"
+#include "value.h"
 
-#define VALUE_MAX ((size_t)512 * 1024)
 #define MODE_MASK 0775
 
 static enum reason file_open(struct target *t, const char *name)
@@ -50,123 +50,88 @@ static enum reason file_open(struct target *t, const char *name)
 
 static enum reason get_prepare(struct op *op, struct target *t)
 {
-	return file_open(t, op->request.key);
+	value_open(op, t, O_RDONLY);
+	return REASON_OK;
 }
 
 /* The kernel writes pids as the reader has them, and the reader is the daemon. */
-static int pids_text(struct op *op, char **text)
+static int pids_text(struct op *op, const struct target *t, char **text)
 {
 	struct reply *reply = &op->reply;
 	size_t size = 0;
 	FILE *f;
 	int r = tasks_append(op, *text);
 
+	if (r >= 0)
+		r = tasks_of_leaf(op, t, t->value.plan.file[0]);
 	if (r < 0)
 		return r;
+	if (t->h->v2)
+		pids_sort_unique(reply->pids, &reply->n_pids);
 	free(*text);
 	*text = NULL;
 	f = open_memstream(text, &size);
 	if (!f)
 		return -ENOMEM;
 	for (size_t i = 0; i < reply->n_pids; i++)
-		fprintf(f, "%d\n", reply->pids[i]);
+		fprintf(f, "%s%d", i > 0 ? "\n" : "", reply->pids[i]);
 	return fclose(f) == 0 ? 0 : -ENOMEM;
+}
+
+/* Several numbers of shares are one weight; if the one that was set still is, it is the answer. */
+static bool get_shares(struct op *op, struct target *t, const struct texts *texts)
+{
+	const struct plan *p = &t->value.plan;
+	char text[24];
+	uint64_t shares;
+
+	if (!(p->flags & PLAN_SHARES) ||
+		inspect_note_get(op->manager->inspector, t->dir_fd, NOTE_SHARES, &shares) != 1 ||
+		!plan_shares(p, (const char *const *)texts->text, shares))
+		return false;
+	snprintf(text, sizeof(text), "%llu", (unsigned long long)shares);
+	op->reply.text = strdup(text);
+	return op->reply.text;
+}
+
+/* What is said in another format takes more room, by the words that it needs for each number. */
+#define TRANSLATED_SIZE(len) (PLAN_TEXT_MAX + 8 * (len))
+
+static void get_translated(struct op *op, struct target *t, const struct texts *texts)
+{
+	_cleanup_free_ char *text = NULL;
+	size_t size = 0;
+
+	for (unsigned i = 0; i < t->value.plan.n; i++)
+		size += texts->text[i] ? strlen(texts->text[i]) : 0;
+	size = TRANSLATED_SIZE(size);
+	text = malloc(size);
+	if (!text) {
+		target_fail(t, -ENOMEM);
+		return;
+	}
+	t->reason = plan_get(&t->value.plan, (const char *const *)texts->text, text, size);
+	if (t->reason == REASON_OK)
+		op->reply.text = TAKE_PTR(text);
 }
 
 static void get_run(struct op *op, struct target *t)
 {
-	_cleanup_free_ char *text = NULL;
-	size_t len;
-	int r = cgroup_read(t->file_fd, VALUE_MAX, &text, &len);
+	_cleanup_texts_ struct texts texts = {0};
+	bool pids = op->question.key && op->question.key->class == KEY_PIDS;
+	int r = value_read(t, &texts);
 
-	if (r >= 0 && op->question.key && op->question.key->class == KEY_PIDS) {
-		r = pids_text(op, &text);
-		len = r >= 0 ? strlen(text) : 0;
-	}
-	if (r < 0) {
-		target_fail(t, r);
-		return;
-	}
-	while (len > 0 && text[len - 1] == '\n')
-		text[--len] = '\0';
-	op->reply.text = TAKE_PTR(text);
+	if (r >= 0 && pids)
+		r = pids_text(op, t, &texts.text[0]);
+	if (r < 0)
+		tasks_fail(t, r);
+	else if (pids || !t->value.plan.setting)
+		op->reply.text = TAKE_PTR(texts.text[0]);
+	else if (!get_shares(op, t, &texts))
+		get_translated(op, t, &texts);
 }
 
 const struct act act_get = {.prepare = get_prepare, .run = get_run};
-
-/*
- * SetValue.
- */
-
-static enum reason set_prepare(struct op *op, struct target *t)
-{
-	char path[PATH_TEXT_MAX + 1];
-	int r;
-
-	if (!op->question.key || !(op->question.key->flags & KEY_THROTTLE) || t->place.missing > 0)
-		return REASON_OK;
-	if (!target_path(t, path))
-		return REASON_PATH_LENGTH;
-	r = throttle_ancestors(t->h, path, op->request.key, &t->throttle);
-	return r < 0 ? REASON_INTERNAL : REASON_OK;
-}
-
-/* The core does not have the capability that the kernel asks for. */
-static int set_by_inspector(struct op *op, const struct target *t)
-{
-	_cleanup_close_ int fd = cgroup_open_file(t->dir_fd, op->request.key, O_WRONLY, NULL);
-
-	return fd < 0 ? fd : inspect_write_devices(op->manager->inspector, fd, op->request.value);
-}
-
-static enum reason set_error(const struct op *op, int err)
-{
-	switch (err) {
-	case -ENOENT:
-		return REASON_KEY_MISSING;
-	case -EISDIR:
-		return REASON_KEY_NOT_FILE;
-	case -EINVAL:
-	case -ERANGE:
-	case -E2BIG:
-		return REASON_VALUE_REFUSED;
-	case -EPERM:
-		/* v1's devices: the parent does not have what the rule gives. */
-		if (op->question.key->flags & KEY_ADMIN)
-			return REASON_VALUE_WIDER;
-		break;
-	}
-	return REASON_OK;
-}
-
-static void set_run(struct op *op, struct target *t)
-{
-	char text[PATH_TEXT_MAX + 2];
-	size_t len = strlen(op->request.value);
-	int r;
-
-	if (len == 0)
-		return;
-	if (t->throttle) {
-		r = throttle_narrows(t->throttle, op->request.value);
-		if (r <= 0) {
-			t->reason = r < 0 ? REASON_VALUE_REFUSED : REASON_VALUE_WIDER;
-			return;
-		}
-	}
-	memcpy(text, op->request.value, len);
-	text[len] = '\n';
-	r = op->question.key->flags & KEY_ADMIN
-		    ? set_by_inspector(op, t)
-		    : cgroup_write(t->dir_fd, op->request.key, text, len + 1);
-	if (r < 0) {
-		target_fail(t, r);
-		if (set_error(op, r) != REASON_OK)
-			t->reason = set_error(op, r);
-	}
-}
-
-const struct act act_set = {.prepare = set_prepare, .run = set_run};
 
 /*
  * ListChildren, ListKeys.
@@ -206,6 +171,9 @@ static int child_append(void *userdata, int dirfd, const char *name)
 	struct listing *l = userdata;
 	struct reply *reply = &l->op->reply;
 
+	/* It is no cgroup to the outside. */
+	if (leaf_is_child(l->op->manager->inspector, l->op->first.h, dirfd, name))
+		return 0;
 	if (count_name(l, name) < 0)
 		return -E2BIG;
 	if (grow((void **)&reply->names, l->n, &l->size, sizeof(*reply->names)) < 0)
@@ -295,7 +263,12 @@ struct owner {
 static int chown_files(struct op *op, struct target *t, const struct owner *owner)
 {
 	const char *const *name = cgroup_ops(t->h)->delegation(op->manager);
+	int r = 0;
 
+	if (t->h->v2)
+		r = leaf_chown(op->manager->inspector, t->dir_fd, owner->uid, owner->gid, name);
+	if (r < 0)
+		return r;
 	for (; *name; name++)
 		if (fchownat(t->dir_fd, *name, owner->uid, owner->gid, AT_SYMLINK_NOFOLLOW) < 0 &&
 			errno != ENOENT)

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "act.h"
+#include "levels.h"
 #include "manager.h"
 
 static const struct act *const acts[METHOD_MAX] = {
@@ -59,6 +60,15 @@ static bool any_walks(const struct op *op)
 	return false;
 }
 
+/* Controllers are to be enabled, and tasks perhaps to be moved for that. */
+static bool any_lacks(const struct op *op)
+{
+	for (unsigned i = 0; i < op->n_targets; i++)
+		if (levels_lack(&op->targets[i]))
+			return true;
+	return false;
+}
+
 /* Listing takes time for each. */
 #define MANY_CHILDREN 64
 
@@ -67,6 +77,8 @@ bool act_blocks(const struct op *op)
 	const struct target *t = &op->first;
 
 	switch (op->question.action) {
+	case ACTION_CREATE:
+		return any_lacks(op);
 	case ACTION_LIMIT:
 		return op->question.key->flags & KEY_BLOCKS;
 	case ACTION_REMOVE:

@@ -40,3 +40,7 @@ bool act_blocks(const struct op *op);
 
 /* The tasks of one text of pids, as the requestor's pid namespace has them, onto op->reply. */
 int tasks_append(struct op *op, const char *text);
+/* As that those of the target's leaf, which are its own, from this file. */
+int tasks_of_leaf(struct op *op, const struct target *t, const char *file);
+/* As target_fail(), for what only a threaded cgroup cannot do. */
+void tasks_fail(struct target *t, int err);

@@ -169,18 +169,21 @@ ssize_t cgroup_read_small(int dirfd, const char *name, char *buf, size_t size)
 	return n;
 }
 
+int cgroup_write_fd(int fd, const char *text, size_t len)
+{
+	ssize_t n = write(fd, text, len);
+
+	if (n < 0)
+		return -errno;
+	return (size_t)n == len ? 0 : -EIO;
+}
+
 int cgroup_write(int dirfd, const char *name, const char *text, size_t len)
 {
 	/* What is no regular file is opened for writing only by mistake, and takes no text. */
 	_cleanup_close_ int fd = open_beneath(dirfd, name, O_WRONLY | O_NONBLOCK | O_NOCTTY);
-	ssize_t n;
 
-	if (fd < 0)
-		return fd;
-	n = write(fd, text, len);
-	if (n < 0)
-		return -errno;
-	return (size_t)n == len ? 0 : -EIO;
+	return fd < 0 ? fd : cgroup_write_fd(fd, text, len);
 }
 
 int cgroup_each(int dirfd, bool directories, int (*fn)(void *userdata, int dirfd, const char *name),

@@ -33,6 +33,7 @@ int cgroup_read(int fd, size_t max, char **ret, size_t *ret_len);
 ssize_t cgroup_read_small(int dirfd, const char *name, char *buf, size_t size);
 /* One write(2), the way the kernel's parsers want it. */
 int cgroup_write(int dirfd, const char *name, const char *text, size_t len);
+int cgroup_write_fd(int fd, const char *text, size_t len);
 
 /* The entries of a directory, one call of `fn` each until it returns non-zero (which is returned).
  */

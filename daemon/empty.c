@@ -9,6 +9,7 @@
 
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "leaf.h"
 
 /* cgroup.events: "populated 0\nfrozen 0\n". 1 or 0: populated, which counts what is below, too. */
 static int events_read(int dirfd, bool *ret_frozen)
@@ -55,12 +56,26 @@ int empty_check(const struct hierarchy *h, const char *path, uint64_t id, bool *
 	return empty_look(h, fd, ret_frozen);
 }
 
-int empty_remove(const struct hierarchy *h, const char *path, uint64_t id, uint64_t *ret_parent)
+static int leaf_clear(struct inspector *i, int parent, const char *name, uint64_t id)
+{
+	_cleanup_close_ int fd = cgroup_open(parent, name);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return st.st_ino == id ? leaf_remove(i, fd) : -ESTALE;
+}
+
+int empty_remove(struct inspector *i, const struct hierarchy *h, const char *path, uint64_t id,
+	uint64_t *ret_parent)
 {
 	const char *name = strrchr(path, '/') + 1;
 	size_t len = name - path > 1 ? (size_t)(name - path) - 1 : 1;
 	_cleanup_close_ int parent = cgroup_open_path(h->root_fd, path, len);
 	struct stat st, up;
+	int r = 0;
 
 	if (parent < 0)
 		return parent;
@@ -68,6 +83,10 @@ int empty_remove(const struct hierarchy *h, const char *path, uint64_t id, uint6
 		return -errno;
 	if (st.st_ino != id)
 		return -ESTALE;
+	if (h->v2 && st.st_nlink == 3)
+		r = leaf_clear(i, parent, name, id);
+	if (r < 0)
+		return r;
 	/* The kernel itself sees to it that nothing is in it. */
 	if (unlinkat(parent, name, AT_REMOVEDIR) < 0)
 		return errno == ENOTEMPTY ? -EBUSY : -errno;

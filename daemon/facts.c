@@ -2,15 +2,19 @@
 #include "facts.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "cgroupfs.h"
 #include "gather.h"
 #include "inspect.h"
+#include "leaf.h"
+#include "levels.h"
 #include "manager.h"
 #include "peer.h"
 #include "proc.h"
+#include "value.h"
 
 static void target_init(struct target *t, const struct hierarchy *h)
 {
@@ -20,8 +24,12 @@ static void target_init(struct target *t, const struct hierarchy *h)
 	t->rest = t->name = t->missing = "";
 	t->dir_fd = t->parent_fd = t->file_fd = -EBADF;
 	t->place = (struct place){0};
-	t->facts = (struct facts){0};
-	t->throttle = NULL;
+	t->facts = (struct facts){.v2 = h->v2};
+	value_init(&t->value);
+	t->detail = NULL;
+	t->detail_of = REASON_OK;
+	t->levels = NULL;
+	t->controllers = UINT_MAX;
 	t->who.scope_len = 0;
 	t->who.have_root = false;
 	t->proxy = NULL;
@@ -77,16 +85,29 @@ enum reason facts_hierarchies(struct op *op)
 	if (!op->targets)
 		return REASON_INTERNAL;
 	op->n_targets = n;
-	for (unsigned i = 0; i < n; i++)
-		target_init(&op->targets[i], found[i]);
+	for (unsigned i = 0; i < n; i++) {
+		struct target *t = &op->targets[i];
+
+		target_init(t, found[i]);
+		if (op->question.action == ACTION_CREATE && t->h->v2)
+			levels_want(t, name);
+	}
 	return REASON_OK;
+}
+
+/* A leaf is as deep as its parent. */
+static bool is_too_deep(const char *path)
+{
+	const char *name = strrchr(path, '/');
+
+	return path_depth(path) > PLACE_DEPTH_MAX + (strcmp(name + 1, LEAF_NAME) == 0);
 }
 
 enum reason gather_path(const struct hierarchy *h, const char *text, size_t len, char *ret)
 {
 	switch (hierarchy_path(h, text, (unsigned)len, ret)) {
 	case 0:
-		return path_depth(ret) <= PLACE_DEPTH_MAX ? REASON_OK : REASON_REQUESTOR_PLACE;
+		return is_too_deep(ret) ? REASON_REQUESTOR_PLACE : REASON_OK;
 	case -ESTALE:
 		return REASON_REQUESTOR_REMOVED;
 	default:
@@ -98,6 +119,16 @@ enum reason gather_path(const struct hierarchy *h, const char *text, size_t len,
 bool gather_doubtful(const struct hierarchy *h, const char *path)
 {
 	return h->v2 || path[1] == '\0';
+}
+
+/* Who is in a leaf is in its parent: with or without a right over that, as before it had one. */
+static enum reason standing_fold(struct op *op, const struct target *t, struct standing *s)
+{
+	int r = leaf_fold(op->manager->inspector, t->h, s->own);
+
+	if (r == -EPIPE)
+		manager_fail(op->manager, r, "the inspector has ended");
+	return r < 0 ? gather_error(r) : REASON_OK;
 }
 
 /* Where a party stands in each hierarchy. */
@@ -122,6 +153,8 @@ static enum reason party_place(struct op *op, struct party *p)
 			continue;
 		t->reason = gather_path(t->h, gather_text, (size_t)len, s->own);
 		doubtful |= t->reason == REASON_OK && gather_doubtful(t->h, s->own);
+		if (t->reason == REASON_OK)
+			t->reason = standing_fold(op, t, s);
 	}
 	return doubtful && proc_exiting(proc_fd) != 0 ? REASON_REQUESTOR_GONE : REASON_OK;
 }
@@ -167,6 +200,16 @@ enum reason facts_gather(struct op *op, struct party *p, struct target *t, unsig
 	}
 	if (r >= 0 && (need & FACT_ANCESTOR))
 		r = place_ancestor(t);
+	if (r >= 0 && (need & FACT_LEVELS))
+		r = levels_gather(op, t);
+	if (r >= 0 && (need & FACT_SYSTEMD)) {
+		/* The inspector says so of what is root's alone. */
+		r = t->way[t->place.n - 1].uid != 0
+			    ? 0
+			    : inspect_systemd(op->manager->inspector, t->dir_fd);
+		t->facts.by_systemd = r > 0;
+		t->facts.have |= FACT_SYSTEMD;
+	}
 	if (r == -EPIPE)
 		manager_fail(op->manager, r, "the inspector has ended");
 	return r < 0 ? gather_error(r) : REASON_OK;

@@ -14,6 +14,7 @@
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include "../policy/controller.h"
 #include "../policy/path.h"
 #include "cleanup.h"
 #include "mountinfo.h"
@@ -388,6 +389,37 @@ static int mount_missing(struct discovery *d, const char *list)
 	return 0;
 }
 
+/* What v2 has, under the names that clients of v1 know: a controller that no v1 hierarchy has, and
+ * where there is v2 alone also what it has without a controller. */
+static int name_aliases(struct discovery *d, struct hierarchy *h)
+{
+	const struct controller *row;
+
+	for (unsigned i = 0; (row = controller_row(i)); i++) {
+		size_t len = strlen(row->v1);
+		bool there = row->flags & CONTROLLER_ENABLED
+				     ? list_has(h->name, row->name, strlen(row->name))
+				     : d->found.n == 1;
+
+		if (!there || hierarchy_find(&d->found, row->v1, (unsigned)len) ||
+			list_has(d->ignore, row->v1, len))
+			continue;
+		if (!list_append(h->name, sizeof(h->name), row->v1, len))
+			return -E2BIG;
+	}
+	return 0;
+}
+
+static int aliases(struct discovery *d)
+{
+	int r = 0;
+
+	for (unsigned i = 0; r >= 0 && i < d->found.n; i++)
+		if (d->found.list[i].v2)
+			r = name_aliases(d, &d->found.list[i]);
+	return r;
+}
+
 static int discover(struct discovery *d, const char *mount)
 {
 	_cleanup_free_ char *cgroup = NULL;
@@ -401,6 +433,8 @@ static int discover(struct discovery *d, const char *mount)
 	r = add_mounted(d);
 	if (r == 0)
 		r = mount_missing(d, mount);
+	if (r == 0)
+		r = aliases(d);
 	if (r == 0 && d->found.n == 0)
 		r = fail(d, -ENODEV, "no cgroup hierarchy is mounted");
 	return r;

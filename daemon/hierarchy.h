@@ -20,8 +20,8 @@ struct hierarchy {
 	int root_fd;	    /* O_DIRECTORY | O_RDONLY of the hierarchy's root; owned */
 	uint64_t root_id;   /* st_ino of the root */
 	uint64_t dev;	    /* st_dev */
-	/* As ListControllers shows it: "memory", "cpu,cpuacct", "name=systemd", "unified,hugetlb"
-	 */
+	/* As ListControllers shows it: "memory", "cpu,cpuacct", "name=systemd", "unified,hugetlb";
+	 * of v2 also what clients of v1 call its controllers: "unified,cpu,io,blkio,freezer" */
 	char name[HIERARCHY_NAME_MAX];
 	/* As /proc/PID/cgroup shows it between the colons: "memory", "name=systemd", "" for v2 */
 	char proc_name[HIERARCHY_NAME_MAX];

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
@@ -10,21 +9,11 @@
 #include "cleanup.h"
 #include "identity.h"
 #include "proc.h"
+#include "task.h"
 
 #ifndef SO_PEERPIDFD
 #	define SO_PEERPIDFD 77 /* 6.5 */
 #endif
-
-static bool pidfd_alive(int pidfd)
-{
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-	int r;
-
-	do
-		r = poll(&p, 1, 0);
-	while (r < 0 && errno == EINTR);
-	return r == 0;
-}
 
 /* -ENOPROTOOPT: the kernel has no such question. */
 static int peer_pidfd(int sock)
@@ -74,7 +63,7 @@ int identity_take(struct identity *ret, int sock, int proc_root_fd, bool strict)
 	/* Whoever got the number in between must at least be the same user. */
 	if (id.raced)
 		r = identity_check(&id);
-	else if (!pidfd_alive(id.pidfd))
+	else if (!task_alive(id.pidfd))
 		r = -ESRCH;
 	if (r < 0) {
 		identity_done(&id);
@@ -157,7 +146,7 @@ int identity_proc(struct identity *i)
 	if (fd < 0)
 		return errno == ENOENT ? -ESRCH : -errno;
 	pidfd = identity_pidfd(i);
-	if (pidfd < 0 || !pidfd_alive(pidfd)) {
+	if (pidfd < 0 || !task_alive(pidfd)) {
 		close(fd);
 		return pidfd < 0 ? pidfd : -ESRCH;
 	}
@@ -168,7 +157,7 @@ bool identity_alive(struct identity *i)
 {
 	int pidfd = identity_pidfd(i);
 
-	return pidfd >= 0 && pidfd_alive(pidfd);
+	return pidfd >= 0 && task_alive(pidfd);
 }
 
 /* The /proc/PID directory itself belongs to the effective ids, whatever dumpable says. */
@@ -208,7 +197,7 @@ int identity_check(struct identity *i)
 	r = i->claimed ? ids_real(proc_fd, &uid, &gid) : ids_effective(proc_fd, &uid, &gid);
 	if (r < 0)
 		return r;
-	if (!pidfd_alive(i->pidfd))
+	if (!task_alive(i->pidfd))
 		return -ESRCH;
 	return uid == i->uid && gid == i->gid ? 0 : -EPERM;
 }

@@ -30,17 +30,12 @@ static int ns_top(int *at, const struct ns_id *own, struct ns_id *id)
 	return -ELOOP;
 }
 
-/*
- * Its topmost pid namespace below our own, where that was made without a user namespace: a
- * container as Docker makes them. Whatever namespaces and uids it takes on besides, it stays that
- * one's. 0: it is in none.
- */
-static int pid_container(struct child *c, pid_t pid, struct ns_id *ret)
+int pidns_container(struct child *c, int pidns_fd, struct ns_id *ret)
 {
-	_cleanup_close_ int at = ns_open(c, pid, "pid");
+	_cleanup_close_ int at = pidns_fd;
 	_cleanup_close_ int owner = -EBADF;
 	struct ns_id id = {0}, user = {0};
-	int r = at < 0 ? at : ns_of_fd(at, &id);
+	int r = at < 0 ? -EBADF : ns_of_fd(at, &id);
 
 	if (r < 0 || ns_same(&id, &c->pidns))
 		return r;
@@ -53,6 +48,13 @@ static int pid_container(struct child *c, pid_t pid, struct ns_id *ret)
 		return r;
 	*ret = id;
 	return 1;
+}
+
+static int pid_container(struct child *c, pid_t pid, struct ns_id *ret)
+{
+	int at = ns_open(c, pid, "pid");
+
+	return at < 0 ? at : pidns_container(c, at, ret);
 }
 
 int answer_account(struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
@@ -71,16 +73,16 @@ int answer_account(struct child *c, const struct inspect_request *q, struct insp
 	if (r < 0)
 		return r;
 	if (r > 0) {
-		reply->account = ACCOUNT_CONTAINER | container.ino;
+		reply->number = ACCOUNT_CONTAINER | container.ino;
 		return 0;
 	}
-	reply->account = q->number;
+	reply->number = q->value;
 	if (ns_same(&id, &c->userns)) {
 		/* A container without a user namespace: uid 0 there is not the host's root. */
 		if (!ns_same(&pid, &c->pidns))
-			reply->account = ACCOUNT_CONTAINER | pid.ino;
+			reply->number = ACCOUNT_CONTAINER | pid.ino;
 		else if (!ns_same(&cgroup, &c->cgroupns))
-			reply->account = ACCOUNT_CONTAINER | cgroup.ino;
+			reply->number = ACCOUNT_CONTAINER | cgroup.ino;
 		return 0;
 	}
 	at = ns_open(c, q->pid, "user");
@@ -92,6 +94,6 @@ int answer_account(struct child *c, const struct inspect_request *q, struct insp
 		return r;
 	if (ioctl(at, NS_GET_OWNER_UID, &owner) < 0)
 		return -errno;
-	reply->account = owner != 0 ? owner : ACCOUNT_CONTAINER | id.ino;
+	reply->number = owner != 0 ? owner : ACCOUNT_CONTAINER | id.ino;
 	return 0;
 }

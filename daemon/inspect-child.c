@@ -6,7 +6,6 @@
 #include <sys/vfs.h>
 #include <linux/magic.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <linux/nsfs.h>
 #include <sched.h>
 #include <signal.h>
@@ -20,7 +19,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/time.h>
-#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -204,7 +202,7 @@ static int root_inside(struct child *c, int ns, const struct hierarchy *h, uint6
 	return r;
 }
 
-static bool is_shortage(int err)
+bool is_shortage(int err)
 {
 	return err == -ENOMEM || err == -EMFILE || err == -ENFILE || err == -EINTR;
 }
@@ -241,57 +239,6 @@ static int root_find(struct child *c, pid_t pid, const struct ns_id *id, const s
 	return 0;
 }
 
-/* Does the victim's user namespace lie in the one that `wanted` is? */
-static int userns_search(struct child *c, pid_t victim, const struct ns_id *wanted)
-{
-	_cleanup_close_ int at = ns_open(c, victim, "user");
-	struct ns_id id = {0};
-	int r;
-
-	if (at < 0)
-		return at;
-	for (unsigned level = 0; level < NS_DEPTH; level++) {
-		int parent;
-
-		r = ns_of_fd(at, &id);
-		if (r < 0)
-			return r;
-		if (ns_same(&id, wanted))
-			return 1;
-		/* our own is where all that we can see hangs; above it the kernel says EPERM */
-		if (ns_same(&id, &c->userns))
-			return 0;
-		parent = ioctl(at, NS_GET_PARENT);
-		if (parent < 0)
-			return errno == EPERM ? 0 : -errno;
-		close_fd(&at);
-		at = parent;
-	}
-	return 0;
-}
-
-/* Is the victim's user namespace the requestor's or below it? */
-static int userns_below(struct child *c, pid_t victim, pid_t pid)
-{
-	/* Open, so that the number of a namespace that ends meanwhile goes to no other. */
-	_cleanup_close_ int requestor = ns_open(c, pid, "user");
-	struct ns_id wanted = {0}, id = {0};
-	int r;
-
-	if (requestor < 0)
-		return requestor;
-	r = ns_of_fd(requestor, &wanted);
-	if (r < 0)
-		return r;
-	r = ns_of_pid(c, victim, "user", &id);
-	if (r < 0)
-		return r;
-	/* All that we can see hangs below our own. */
-	return ns_same(&id, &wanted) || ns_same(&wanted, &c->userns)
-		       ? 1
-		       : userns_search(c, victim, &wanted);
-}
-
 static int answer_requestor(
 	struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
 {
@@ -325,34 +272,6 @@ static int answer_requestor(
 	return root_find(c, q->pid, &cgroup, &c->hierarchies->list[q->number], &reply->root_id);
 }
 
-static const char *const mark_names[MARK_MAX] = {
-	[MARK_RELEASE] = "trusted.cgmd.release",
-	[MARK_LEAF] = "trusted.cgmd.leaf",
-};
-
-static int answer_mark(const struct inspect_request *q, int dirfd)
-{
-	char id[24], value[24];
-	const char *name;
-	struct stat st;
-	ssize_t n;
-
-	if (q->number >= MARK_MAX)
-		return -EINVAL;
-	if (dirfd < 0 || fstat(dirfd, &st) < 0)
-		return -EBADF;
-	name = mark_names[q->number];
-	snprintf(id, sizeof(id), "%ju", (uintmax_t)st.st_ino);
-	if (q->op == INSPECT_MARK_SET)
-		return fsetxattr(dirfd, name, id, strlen(id), 0) < 0 ? -errno : 0;
-	if (q->op == INSPECT_MARK_CLEAR)
-		return fremovexattr(dirfd, name) < 0 && errno != ENODATA ? -errno : 0;
-	n = fgetxattr(dirfd, name, value, sizeof(value));
-	if (n < 0)
-		return errno == ENODATA || errno == ERANGE ? 0 : -errno;
-	return (size_t)n == strlen(id) && memcmp(value, id, n) == 0;
-}
-
 /* The kernel parses it and holds it to the parent's rules (security/device_cgroup.c). */
 static int answer_write(const struct inspect_request *q, int fd)
 {
@@ -384,6 +303,16 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 	case INSPECT_MARK_CLEAR:
 	case INSPECT_MARK_GET:
 		return answer_mark(q, fd);
+	case INSPECT_NOTE_SET:
+	case INSPECT_NOTE_GET:
+		return answer_note(q, fd, reply);
+	case INSPECT_SYSTEMD:
+		return answer_systemd(c, fd);
+	case INSPECT_VICTIMS:
+		return answer_victims(c, q, reply);
+	case INSPECT_PIDS_IN:
+	case INSPECT_PIDS_FROM:
+		return answer_translate(c, q, fd, reply);
 	case INSPECT_WRITE:
 		return answer_write(q, fd);
 	case INSPECT_PIDS:
@@ -393,15 +322,18 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 	}
 }
 
-/* Wakes for the cache only while there is something in it. */
+/* Wakes for what expires only while there is something. */
 static void time_set(struct child *c)
 {
-	const struct timeval timeout = {.tv_sec = c->n > 0 ? CACHE_IDLE_SEC : 0};
+	unsigned wanted = c->n_helpers > 0 ? HELPER_IDLE_MSEC / 1000
+			  : c->n > 0	   ? CACHE_IDLE_SEC
+					   : 0;
+	const struct timeval timeout = {.tv_sec = wanted};
 
-	if (c->timed == (c->n > 0))
+	if (c->timeout == wanted)
 		return;
 	setsockopt(c->sock, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	c->timed = c->n > 0;
+	c->timeout = wanted;
 }
 
 static void serve(struct child *c)
@@ -417,10 +349,13 @@ static void serve(struct child *c)
 		r = wire_recv(c->sock, &request, sizeof(request), &fd);
 		if (r == -EAGAIN) {
 			cache_expire(c);
+			helpers_expire(c);
 			continue;
 		}
 		if (r < 0)
 			return;
+		/* Work of others must not keep them where they can be seen. */
+		helpers_expire(c);
 		reply.seq = request.seq;
 		reply.result = answer(c, &request, fd, &reply, &out);
 		/* Before the core goes on: ours must not be the last reference to a client's
@@ -441,7 +376,8 @@ static void cap_freep(cap_t *caps)
  */
 static int caps_reduce(void)
 {
-	static const cap_value_t kept[] = {CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH};
+	static const cap_value_t kept[] = {
+		CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SYS_CHROOT};
 	__attribute__((cleanup(cap_freep))) cap_t have = cap_get_proc();
 	__attribute__((cleanup(cap_freep))) cap_t want = cap_init();
 
@@ -473,7 +409,8 @@ static int fds_reduce(struct child *c, int sock)
 	closefrom(4);
 	c->sock = 3;
 	c->proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (c->proc_fd < 0)
+	c->root_fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (c->proc_fd < 0 || c->root_fd < 0)
 		return -errno;
 	return chdir("/") < 0 ? -errno : 0;
 }
@@ -491,16 +428,21 @@ static int child_init(struct child *c, int sock, pid_t parent)
 	c->cgroupns_fd = ns_open(c, getpid(), "cgroup");
 	if (c->cgroupns_fd < 0)
 		return c->cgroupns_fd;
+	c->pidns_fd = ns_open(c, getpid(), "pid");
+	if (c->pidns_fd < 0)
+		return c->pidns_fd;
 	r = ns_of_pid(c, getpid(), "user", &c->userns);
 	if (r == 0)
-		r = ns_of_pid(c, getpid(), "pid", &c->pidns);
+		r = ns_of_fd(c->pidns_fd, &c->pidns);
 	if (r == 0)
 		r = ns_of_fd(c->cgroupns_fd, &c->cgroupns);
 	if (r == 0)
 		r = caps_reduce();
 	if (r < 0)
 		return r;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
+	/* Its helpers are seen in containers, and must not be looked into from the first moment on.
+	 */
+	if (prctl(PR_SET_DUMPABLE, 0) < 0 || prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return -errno;
 	/* After the credentials, for a change of these can take it back. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0)

@@ -5,7 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "inspect-wire.h"
+#include "inspect-core.h"
 
 /* One byte, and with `pid` > 0 its credentials (unix(7), SCM_CREDENTIALS). */
 static int send_pid(int sock, pid_t pid)
@@ -60,17 +60,17 @@ int answer_pids(const struct inspect_request *q, int sock)
 	int domain;
 	socklen_t size = sizeof(domain);
 
-	if (sock < 0 || q->number > INSPECT_PIDS_MAX ||
+	if (sock < 0 || q->n > INSPECT_PIDS_MAX ||
 		getsockopt(sock, SOL_SOCKET, SO_DOMAIN, &domain, &size) < 0 || domain != AF_UNIX)
 		return -EBADF;
 	memcpy(pids, q->pids, sizeof(pids));
-	for (uint32_t i = 0; i < q->number; i++) {
-		int r = send_or_substitute(sock, pids, q->number, i);
+	for (uint32_t i = 0; i < q->n; i++) {
+		int r = send_or_substitute(sock, pids, q->n, i);
 
 		if (r == -EAGAIN)
 			return (int)i;
 		if (r < 0)
 			return r == -EPIPE ? -ECONNRESET : r;
 	}
-	return (int)q->number;
+	return (int)q->n;
 }

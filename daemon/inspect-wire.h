@@ -16,12 +16,18 @@ enum inspect_op {
 	INSPECT_REQUESTOR, /* pid, other: a victim or 0, number: a hierarchy's index or
 			      INSPECT_NO_HIERARCHY */
 	INSPECT_PIDNS,	   /* pid; the reply carries the fd */
-	INSPECT_ACCOUNT,   /* pid, number: its uid */
+	INSPECT_ACCOUNT,   /* pid, value: its uid */
 	INSPECT_MARK_SET,  /* number: enum mark; the request carries the directory's fd */
 	INSPECT_MARK_CLEAR,
 	INSPECT_MARK_GET,
-	INSPECT_WRITE, /* text; the request carries the file's fd */
-	INSPECT_PIDS,  /* number: how many of pids; the request carries the socket's fd */
+	INSPECT_NOTE_SET, /* number: enum note, value; the request carries the directory's fd */
+	INSPECT_NOTE_GET,
+	INSPECT_SYSTEMD, /* the request carries the directory's fd */
+	INSPECT_WRITE,	 /* text; the request carries the file's fd */
+	INSPECT_PIDS,	 /* pids; the request carries the socket's fd */
+	INSPECT_VICTIMS, /* pid, pids: the victims */
+	INSPECT_PIDS_IN, /* pids; the request carries the pid namespace's fd */
+	INSPECT_PIDS_FROM,
 	INSPECT_MAX,
 };
 
@@ -34,7 +40,9 @@ struct inspect_request {
 	uint32_t op;
 	int32_t pid, other;
 	uint32_t number;
+	uint32_t n; /* of pids */
 	union {
+		uint64_t value;
 		char text[INSPECT_TEXT_MAX]; /* NUL-terminated */
 		int32_t pids[INSPECT_PIDS_MAX];
 	};
@@ -43,8 +51,9 @@ struct inspect_request {
 struct inspect_reply {
 	uint32_t seq;
 	int32_t result; /* >= 0 or a negative errno */
-	uint64_t root_id, account;
+	uint64_t root_id, number;
 	uint32_t own_userns, own_pidns, own_cgroupns, victim_below; /* no bytes of padding travel */
+	int32_t pids[INSPECT_PIDS_MAX]; /* of each of the request's, what was asked */
 };
 
 /* `fd` < 0: none. The fd stays the caller's. */
@@ -56,9 +65,6 @@ int wire_send(int sock, const void *data, size_t size, int fd);
  * time-out.
  */
 int wire_recv(int sock, void *data, size_t size, int *ret_fd);
-
-/* INSPECT_PIDS: how many were sent. */
-int answer_pids(const struct inspect_request *q, int sock);
 
 /* The child: takes `sock`, answers until the other end closes. */
 _Noreturn void inspect_child_run(int sock, pid_t parent, const struct hierarchies *hierarchies);

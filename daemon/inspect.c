@@ -3,11 +3,13 @@
 #include "inspect.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,6 +21,12 @@
 #define TIMEOUT_SEC 5
 
 struct inspector {
+	/* A request and its reply are one thread's, in the order in which they came: who asks often
+	 * would take a mutex again before another has woken up, and the loop would wait for ever.
+	 */
+	pthread_mutex_t lock; /* of the next three */
+	pthread_cond_t turns;
+	uint64_t last, turn;
 	int sock;
 	int pidfd;
 	pid_t pid;
@@ -87,24 +95,18 @@ int wire_recv(int sock, void *data, size_t size, int *ret_fd)
 	return 0;
 }
 
-/* Asks and waits. `ret_fd` may be NULL where the answer has none. */
-static int ask(struct inspector *i, struct inspect_request *request, int fd,
-	struct inspect_reply *ret, int *ret_fd)
+/* The reply to the request `seq`; `ret_fd` may be NULL where it has none. */
+static int answer_await(struct inspector *i, uint32_t seq, struct inspect_reply *ret, int *ret_fd)
 {
 	struct inspect_reply reply;
-	int r;
 
-	request->seq = ++i->seq;
-	r = wire_send(i->sock, request, sizeof(*request), fd);
-	if (r < 0)
-		return r == -EAGAIN ? -ETIMEDOUT : r;
 	for (;;) {
 		_cleanup_close_ int got = -EBADF;
+		int r = wire_recv(i->sock, &reply, sizeof(reply), &got);
 
-		r = wire_recv(i->sock, &reply, sizeof(reply), &got);
 		if (r < 0)
 			return r == -EAGAIN ? -ETIMEDOUT : r;
-		if (reply.seq != request->seq)
+		if (reply.seq != seq)
 			continue; /* to somebody who gave up */
 		if (reply.result < 0)
 			return reply.result;
@@ -116,6 +118,42 @@ static int ask(struct inspector *i, struct inspect_request *request, int fd,
 		*ret = reply;
 		return reply.result;
 	}
+}
+
+static void turn_take(struct inspector *i)
+{
+	uint64_t own;
+
+	pthread_mutex_lock(&i->lock);
+	own = i->last++;
+	while (i->turn != own)
+		pthread_cond_wait(&i->turns, &i->lock);
+	pthread_mutex_unlock(&i->lock);
+}
+
+static void turn_end(struct inspector *i)
+{
+	pthread_mutex_lock(&i->lock);
+	i->turn++;
+	pthread_cond_broadcast(&i->turns);
+	pthread_mutex_unlock(&i->lock);
+}
+
+/* Asks and waits. `ret_fd` may be NULL where the answer has none. */
+static int ask(struct inspector *i, struct inspect_request *request, int fd,
+	struct inspect_reply *ret, int *ret_fd)
+{
+	int r;
+
+	turn_take(i);
+	request->seq = ++i->seq;
+	r = wire_send(i->sock, request, sizeof(*request), fd);
+	if (r >= 0)
+		r = answer_await(i, request->seq, ret, ret_fd);
+	else if (r == -EAGAIN)
+		r = -ETIMEDOUT;
+	turn_end(i);
+	return r;
 }
 
 int inspector_start(const struct hierarchies *hierarchies, struct inspector **ret)
@@ -141,6 +179,9 @@ int inspector_start(const struct hierarchies *hierarchies, struct inspector **re
 		inspect_child_run(theirs, parent, hierarchies);
 	if (i->pid < 0)
 		return i->pid;
+	/* Of the default kind these cannot fail. */
+	pthread_mutex_init(&i->lock, NULL);
+	pthread_cond_init(&i->turns, NULL);
 	i->sock = TAKE_FD(ours);
 	/* Not reaped yet, so the number is still the child's. Failing that it is ended by its
 	 * socket. */
@@ -161,6 +202,8 @@ struct inspector *inspector_free(struct inspector *i)
 			;
 		close_fd(&i->pidfd);
 	}
+	pthread_cond_destroy(&i->turns);
+	pthread_mutex_destroy(&i->lock);
 	free(i);
 	return NULL;
 }
@@ -201,13 +244,13 @@ int inspect_requestor(struct inspector *i, pid_t pid, const struct hierarchy *h,
 
 int inspect_account(struct inspector *i, pid_t pid, uid_t uid, uint64_t *ret)
 {
-	struct inspect_request request = {.op = INSPECT_ACCOUNT, .pid = pid, .number = uid};
+	struct inspect_request request = {.op = INSPECT_ACCOUNT, .pid = pid, .value = uid};
 	struct inspect_reply reply;
 	int r = ask(i, &request, -EBADF, &reply, NULL);
 
 	if (r < 0)
 		return r;
-	*ret = reply.account;
+	*ret = reply.number;
 	return 0;
 }
 
@@ -237,8 +280,8 @@ int inspect_send_pids(struct inspector *i, int sock, const int32_t *pids, size_t
 	struct inspect_reply reply;
 	int r;
 
-	request.number = n < INSPECT_PIDS_MAX ? (uint32_t)n : INSPECT_PIDS_MAX;
-	memcpy(request.pids, pids, request.number * sizeof(*pids));
+	request.n = n < INSPECT_PIDS_MAX ? (uint32_t)n : INSPECT_PIDS_MAX;
+	memcpy(request.pids, pids, request.n * sizeof(*pids));
 	r = sock < 0 ? -EBADF : ask(i, &request, sock, &reply, NULL);
 	return r < 0 ? r : reply.result;
 }
@@ -264,4 +307,76 @@ int inspect_mark_clear(struct inspector *i, int dirfd, enum mark mark)
 int inspect_mark_get(struct inspector *i, int dirfd, enum mark mark)
 {
 	return ask_mark(i, INSPECT_MARK_GET, dirfd, mark);
+}
+
+int inspect_note_set(struct inspector *i, int dirfd, enum note note, uint64_t value)
+{
+	struct inspect_request request = {.op = INSPECT_NOTE_SET, .number = note, .value = value};
+	struct inspect_reply reply;
+
+	return dirfd < 0 ? -EBADF : ask(i, &request, dirfd, &reply, NULL);
+}
+
+int inspect_note_get(struct inspector *i, int dirfd, enum note note, uint64_t *ret)
+{
+	struct inspect_request request = {.op = INSPECT_NOTE_GET, .number = note};
+	struct inspect_reply reply;
+	int r = dirfd < 0 ? -EBADF : ask(i, &request, dirfd, &reply, NULL);
+
+	if (r > 0)
+		*ret = reply.number;
+	return r;
+}
+
+int inspect_systemd(struct inspector *i, int dirfd)
+{
+	struct inspect_request request = {.op = INSPECT_SYSTEMD};
+	struct inspect_reply reply;
+	struct stat st;
+
+	/* Where it does not run there is nothing to ask. */
+	if (dirfd >= 0 && stat("/run/systemd/system", &st) < 0 && errno == ENOENT)
+		return 0;
+	return dirfd < 0 ? -EBADF : ask(i, &request, dirfd, &reply, NULL);
+}
+
+int inspect_victims(struct inspector *i, pid_t pid, const int32_t *victims, size_t n, int32_t *ret)
+{
+	struct inspect_request request = {.op = INSPECT_VICTIMS, .pid = pid, .n = (uint32_t)n};
+	struct inspect_reply reply;
+	int r;
+
+	if (n > INSPECT_PIDS_MAX)
+		return -E2BIG;
+	memcpy(request.pids, victims, n * sizeof(*victims));
+	r = ask(i, &request, -EBADF, &reply, NULL);
+	if (r >= 0)
+		memcpy(ret, reply.pids, n * sizeof(*ret));
+	return r;
+}
+
+static int ask_translate(
+	struct inspector *i, enum inspect_op op, int pidns_fd, int32_t *pids, size_t n)
+{
+	struct inspect_request request = {.op = op, .n = (uint32_t)n};
+	struct inspect_reply reply;
+	int r;
+
+	if (n > INSPECT_PIDS_MAX)
+		return -E2BIG;
+	memcpy(request.pids, pids, n * sizeof(*pids));
+	r = pidns_fd < 0 ? -EBADF : ask(i, &request, pidns_fd, &reply, NULL);
+	if (r >= 0)
+		memcpy(pids, reply.pids, n * sizeof(*pids));
+	return r;
+}
+
+int inspect_pids_in(struct inspector *i, int pidns_fd, int32_t *pids, size_t n)
+{
+	return ask_translate(i, INSPECT_PIDS_IN, pidns_fd, pids, n);
+}
+
+int inspect_pids_from(struct inspector *i, int pidns_fd, int32_t *pids, size_t n)
+{
+	return ask_translate(i, INSPECT_PIDS_FROM, pidns_fd, pids, n);
 }

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The inspector: one small child process that keeps CAP_SYS_PTRACE, CAP_SYS_ADMIN and
- * CAP_DAC_READ_SEARCH, which the core gives up. It opens and compares namespaces, mounts a
- * hierarchy inside a cgroup namespace to learn that namespace's root, and reads and writes
+ * CAP_DAC_READ_SEARCH, which the core gives up, and CAP_SYS_CHROOT. It opens and compares
+ * namespaces, mounts a hierarchy inside a cgroup namespace to learn that namespace's root, has
+ * helpers in pid namespaces where the kernel does not translate by itself, and reads and writes
  * trusted.* attributes. It answers a fixed list of questions of fixed size and parses no client's
- * bytes.
+ * bytes. It is not dumpable.
  *
  * A process is named by its host pid. The caller holds a pidfd of it and polls it after the answer:
  * still alive means that the number could not have gone to another in between.
  *
- * Calls are synchronous and take tens of microseconds; -ETIMEDOUT after 5 s. -ESRCH: the process is
- * gone or never had that namespace. -EPIPE: the inspector is gone; the daemon then ends, and loses
- * nothing.
+ * Calls may come from any thread, one after the other. They are synchronous and take tens of
+ * microseconds; -ETIMEDOUT after 5 s. -ESRCH: the process is gone or never had that namespace.
+ * -EPIPE: the inspector is gone; the daemon then ends, and loses nothing.
  */
 #pragma once
 
@@ -76,6 +77,38 @@ int inspect_write_devices(struct inspector *i, int fd, const char *rule);
  * -EPIPE is the inspector's own end; the socket's is -ECONNRESET.
  */
 int inspect_send_pids(struct inspector *i, int sock, const int32_t *pids, size_t n);
+
+/*
+ * Of each of these processes of the host (at most 64) whether `pid`'s pid namespace shows it and
+ * its user namespace is pid's or below it: ret[k] is 1, 0, or -ESRCH where it has ended.
+ */
+int inspect_victims(struct inspector *i, pid_t pid, const int32_t *victims, size_t n, int32_t *ret);
+
+/*
+ * For kernels without the ioctls of pidns.h: at most 64 numbers of processes or threads, from the
+ * daemon's pid namespace to that of pidns_fd, or back; in place, 0 for what is not there. A
+ * short-lived helper in the namespace has the kernel translate credentials; in a container without
+ * a user namespace, where that could be taken over, /proc is searched, and inspect_pids_from()
+ * finds no threads.
+ */
+int inspect_pids_in(struct inspector *i, int pidns_fd, int32_t *pids, size_t n);
+int inspect_pids_from(struct inspector *i, int pidns_fd, int32_t *pids, size_t n);
+
+/*
+ * 1: systemd manages the cgroup and has not delegated it: neither it nor any cgroup above carries
+ * trusted.delegate, it is the host's root's, and systemd made it (trusted.invocation_id, or a name
+ * that ends as units' do) or it is the hierarchy's root. 0: it does not, or systemd does not run.
+ */
+int inspect_systemd(struct inspector *i, int dirfd);
+
+/* A number that is kept with a cgroup as marks are. inspect_note_get: 1 and *ret, or 0. */
+enum note {
+	NOTE_SHARES, /* trusted.cgmd.shares: cpu.shares as it was set, where the kernel has a weight
+		      */
+	NOTE_MAX,
+};
+int inspect_note_set(struct inspector *i, int dirfd, enum note note, uint64_t value);
+int inspect_note_get(struct inspector *i, int dirfd, enum note note, uint64_t *ret);
 
 /* By an fd of the cgroup's directory (not O_PATH). The value is the cgroup's id, so that a mark
  * that was copied elsewhere does not count. inspect_mark_get: 1 set and valid, 0 not. */

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -21,6 +22,8 @@
 
 _Static_assert(LINE_MAX_BYTES <= PIPE_BUF, "a line may block");
 
+/* Of all that is below: workers log too. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static int max_level = LOG_INFO;
 static unsigned long dropped;
 
@@ -73,6 +76,19 @@ static bool put_line(int level, const char *text)
 	return write_now(line, at);
 }
 
+static void put(int level, const char *text)
+{
+	char before[64];
+
+	if (dropped > 0) {
+		snprintf(before, sizeof(before), "%lu log lines could not be written", dropped);
+		if (put_line(LOG_WARNING, before))
+			dropped = 0;
+	}
+	if (!put_line(level, text))
+		dropped++;
+}
+
 void log_line(int level, const char *fmt, ...)
 {
 	char text[LINE_MAX_BYTES];
@@ -81,17 +97,12 @@ void log_line(int level, const char *fmt, ...)
 
 	if (level > max_level)
 		return;
-	if (dropped > 0) {
-		snprintf(text, sizeof(text), "%lu log lines could not be written", dropped);
-		if (put_line(LOG_WARNING, text))
-			dropped = 0;
-	}
-	errno = saved; /* for %m */
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	if (!put_line(level, text))
-		dropped++;
+	pthread_mutex_lock(&lock);
+	put(level, text);
+	pthread_mutex_unlock(&lock);
 	errno = saved;
 }
 
@@ -122,17 +133,19 @@ static void second_begin(void)
 	static time_t second;
 	struct timespec now;
 	unsigned n = suppressed;
+	char text[64];
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	if (now.tv_sec == second)
 		return;
 	second = now.tv_sec;
 	n_written = n_lines = suppressed = 0;
-	if (n > 0)
-		log_line(LOG_NOTICE, "%u more denials and warnings were not logged", n);
+	snprintf(text, sizeof(text), "%u more denials and warnings were not logged", n);
+	if (n > 0 && LOG_NOTICE <= max_level)
+		put(LOG_NOTICE, text);
 }
 
-static bool limit_allows(uint64_t account)
+static bool limit_allows_locked(uint64_t account)
 {
 	unsigned i = 0;
 
@@ -150,6 +163,16 @@ static bool limit_allows(uint64_t account)
 	written[i].n++;
 	n_lines++;
 	return true;
+}
+
+static bool limit_allows(uint64_t account)
+{
+	bool allows;
+
+	pthread_mutex_lock(&lock);
+	allows = limit_allows_locked(account);
+	pthread_mutex_unlock(&lock);
+	return allows;
 }
 
 void log_limited(int level, uint64_t account, const char *fmt, ...)

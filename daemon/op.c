@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,8 +13,10 @@
 #include "cleanup.h"
 #include "facts.h"
 #include "gather.h"
+#include "levels.h"
 #include "manager.h"
 #include "peer.h"
+#include "value.h"
 
 /* A verdict asks for new facts each time; there are not so many. */
 #define ROUNDS_MAX 16
@@ -22,6 +25,8 @@
 static void party_init(struct party *p, struct identity *identity)
 {
 	p->identity = identity;
+	p->pid = identity->pid;
+	p->pidfd = -EBADF;
 	p->subject.have = 0;
 	p->subject.uid = identity->uid;
 	p->subject.gid = identity->gid;
@@ -72,8 +77,10 @@ static void target_done(struct target *t)
 	close_fd(&t->dir_fd);
 	close_fd(&t->parent_fd);
 	close_fd(&t->file_fd);
+	value_done(&t->value);
 	free(t->proxy);
-	free(t->throttle);
+	free(t->detail);
+	levels_free(t->levels);
 	for (char **left = t->left; left && *left; left++)
 		free(*left);
 	free(t->left);
@@ -89,6 +96,9 @@ struct op *op_free(struct op *op)
 		free(op->targets);
 	close_fd(&op->victim_pidfd);
 	close_fd(&op->pidns_fd);
+	close_fd(&op->who.pidfd);
+	if (op->proxy)
+		close_fd(&op->proxy->pidfd);
 	free(op->proxy);
 	reply_done(&op->reply);
 	sd_bus_message_unref(op->message);
@@ -131,6 +141,18 @@ void target_fail(struct target *t, int err)
 	t->err = -err;
 }
 
+void target_detail(struct target *t, enum reason reason, const char *format, ...)
+{
+	va_list args;
+
+	free(t->detail);
+	t->detail_of = reason;
+	va_start(args, format);
+	if (vasprintf(&t->detail, format, args) < 0)
+		t->detail = NULL;
+	va_end(args);
+}
+
 /*
  * The question, from the words of the call alone.
  */
@@ -167,8 +189,8 @@ static enum reason question_build(struct op *op)
 	q->uid = (uint32_t)request->uid;
 	q->gid = (uint32_t)request->gid;
 	q->host_ids = op->scm;
-	if (reason == REASON_OK && request->key)
-		reason = question_key(op, request->key);
+	if (reason == REASON_OK && request->key && !key_name_valid(request->key))
+		reason = REASON_KEY_NAME;
 	if (reason == REASON_OK && request->file && request->file[0]) {
 		q->has_file = true;
 		reason = question_key(op, request->file);
@@ -185,6 +207,20 @@ static enum reason question_build(struct op *op)
  * Gather and decide.
  */
 
+/* What a verdict tells beyond its reason. */
+static enum reason verdict_note(struct target *t, const struct verdict *v)
+{
+	/* Of two parties the lesser right. */
+	t->controllers &= v->controllers;
+	if (t->levels &&
+		(v->reason == REASON_LEVEL_ABOVE || v->reason == REASON_LEVEL_PRIVILEGE ||
+			v->reason == REASON_LEVEL_SYSTEMD || v->reason == REASON_LEVEL_THREADED)) {
+		free(t->detail);
+		t->detail = levels_detail(t, v->level);
+	}
+	return v->reason;
+}
+
 static enum reason judge_party(struct op *op, struct party *p, struct target *t)
 {
 	enum reason reason = REASON_OK;
@@ -195,7 +231,7 @@ static enum reason judge_party(struct op *op, struct party *p, struct target *t)
 		struct verdict v = decide(&op->question, &t->facts);
 
 		if (v.need == 0)
-			return v.reason;
+			return verdict_note(t, &v);
 		reason = facts_gather(op, p, t, v.need);
 	}
 	return reason == REASON_OK ? REASON_INTERNAL : reason;
@@ -261,6 +297,24 @@ static enum reason pidns_for_act(struct op *op)
 	return op->pidns_fd < 0 ? REASON_INTERNAL : REASON_OK;
 }
 
+/* So that a number that has become somebody else's is noticed. */
+static enum reason pidfd_for_act(struct party *p)
+{
+	int fd = p->pidfd >= 0 ? p->pidfd : identity_pidfd(p->identity);
+
+	if (fd >= 0 && p->pidfd < 0)
+		p->pidfd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	return p->pidfd >= 0 ? REASON_OK : fd < 0 ? gather_error(fd) : REASON_INTERNAL;
+}
+
+/* Tasks will be moved, and each judged only then. */
+static enum reason facts_for_evacuation(struct op *op)
+{
+	enum reason reason = pidfd_for_act(&op->who);
+
+	return reason == REASON_OK && op->proxy ? pidfd_for_act(op->proxy) : reason;
+}
+
 /* An act that goes on judging below its target needs all facts about the requestor at once, and
  * what runs on a worker cannot gather. */
 static enum reason facts_for_act(struct op *op)
@@ -271,11 +325,13 @@ static enum reason facts_for_act(struct op *op)
 	enum reason reason = REASON_OK;
 
 	for (unsigned i = 0; reason == REASON_OK && i < op->n_targets; i++) {
-		if (!act_walks(op, &op->targets[i]))
+		if (!act_walks(op, &op->targets[i]) && !levels_lack(&op->targets[i]))
 			continue;
 		reason = facts_gather(op, &op->who, &op->targets[i], all);
 		if (reason == REASON_OK && op->proxy)
 			reason = facts_gather(op, op->proxy, &op->targets[i], all);
+		if (reason == REASON_OK && levels_lack(&op->targets[i]))
+			reason = facts_for_evacuation(op);
 	}
 	if (reason == REASON_OK && (method->flags & METHOD_KEYS))
 		reason = facts_gather(op, &op->who, &op->targets[0], FACT_MAPS);
@@ -303,17 +359,19 @@ static void act_fail(struct op *op, const struct act *act, unsigned failed)
 /* "in memory; done in pids, cpuset": half-done work is reported as it is. */
 static char *failure_detail(const struct op *op, const struct act *act, const struct target *t)
 {
+	bool tells = t->detail_of == REASON_OK || t->detail_of == op->reply.reason;
+	const char *before = "; done in ", *detail = tells ? t->detail : NULL;
 	char *text = NULL;
 	size_t size = 0;
 	FILE *f = open_memstream(&text, &size);
-	const char *before = "; done in ";
 
 	if (!f)
 		return NULL;
 	if (op->n_targets > 1)
 		fprintf(f, "in %s", t->h->name);
-	if (t->err)
-		fprintf(f, "%s%s", op->n_targets > 1 ? ": " : "", strerror(t->err));
+	if (detail || t->err)
+		fprintf(f, "%s%s", op->n_targets > 1 ? ": " : "",
+			detail ? detail : strerror(t->err));
 	for (unsigned i = 0; op->n_targets > 1 && !act->undo && i < op->n_targets; i++)
 		if (op->targets[i].reason == REASON_OK && op->targets[i].done) {
 			fprintf(f, "%s%s", before, op->targets[i].h->name);
@@ -424,6 +482,8 @@ static enum reason op_prepare(struct op *op, const struct act *act)
 		reason = facts_speech(op);
 	if (reason == REASON_OK)
 		reason = facts_hierarchies(op);
+	if (reason == REASON_OK && op->request.key)
+		reason = value_plan(op);
 	if (reason == REASON_OK)
 		reason = facts_open(op);
 	if (reason == REASON_OK && (action == ACTION_MOVE || action == ACTION_LOCATE))
@@ -451,7 +511,7 @@ void op_run(struct op *op)
 	} else if (op->reply.reason == REASON_OK) {
 		act_run(op);
 		act_settle(op);
-	} else if (op->n_targets == 1 && op->first.err) {
+	} else if (op->n_targets == 1 && (op->first.err || op->first.detail)) {
 		op->reply.detail = failure_detail(op, act, &op->first);
 	}
 	peer_answer(op);

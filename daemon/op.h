@@ -14,6 +14,7 @@
 #include "../dbus/method.h"
 #include "../policy/decide.h"
 #include "../policy/path.h"
+#include "../policy/translate.h"
 #include "hierarchy.h"
 #include "identity.h"
 #include "workers.h"
@@ -24,7 +25,9 @@ struct peer;
 
 /* Somebody who is judged: the requestor; and in an Scm call the proxy that speaks for it. */
 struct party {
-	struct identity *identity; /* borrowed */
+	struct identity *identity; /* borrowed; the connection's may go while a worker acts */
+	pid_t pid;		   /* the same, */
+	int pidfd;		   /* and for an act that goes on asking about it; or -EBADF */
 	struct subject subject;
 	struct victim victim; /* whom the call is about; the ids are the same for all parties */
 };
@@ -40,11 +43,20 @@ struct standing {
 	bool have_root;
 };
 
+/* What a key stands for in one hierarchy: see value.h. */
+struct value {
+	struct plan plan;
+	int fd[PLAN_FILES_MAX];		  /* of the plan's files; -EBADF: not there */
+	struct node node[PLAN_FILES_MAX]; /* of those that are there, one behind the other */
+};
+
 /* One hierarchy of a call. */
 struct target {
 	const struct hierarchy *h;
-	enum reason reason; /* why it is left out, or OK */
-	int err;	    /* the errno behind REASON_KERNEL, positive; 0: none */
+	enum reason reason;    /* why it is left out, or OK */
+	int err;	       /* the errno behind REASON_KERNEL, positive; 0: none */
+	char *detail;	       /* heap: what else there is to tell of the reason, or NULL */
+	enum reason detail_of; /* ... if it is this reason; OK: of any */
 
 	struct standing who;	/* the requestor's */
 	struct standing *proxy; /* heap; NULL: nobody speaks for it. The root of the proxy's scope
@@ -64,7 +76,9 @@ struct target {
 	struct place place;
 	struct node file;
 	struct facts facts;
-	char *throttle; /* KEY_THROTTLE: the ancestors' lines */
+	struct value value;    /* READ, LIMIT */
+	struct levels *levels; /* FACT_LEVELS, see levels.h; heap or NULL */
+	unsigned controllers;  /* CREATE: what was granted */
 
 	/* results */
 	bool done; /* the act ran and did not fail */
@@ -79,6 +93,7 @@ struct op {
 	sd_bus_message *message;
 	struct request request;
 	struct question question;
+	struct key key; /* question.key of LIMIT, where it is no row */
 	struct path path;
 	struct party who;
 	struct party *proxy; /* heap; NULL: nobody speaks for the requestor */
@@ -108,6 +123,10 @@ void op_run(struct op *op);
 
 /* Fails one hierarchy by a negative errno of the kernel. */
 void target_fail(struct target *t, int err);
+/* What to add to the message if `reason` becomes the answer; not before that, for it may tell of
+ * what another reason keeps to itself. */
+void target_detail(struct target *t, enum reason reason, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 
 /* The path of the target in its hierarchy. `buf` holds PATH_TEXT_MAX + 1. False: it would not fit.
  */

@@ -6,33 +6,13 @@
 #include "cleanup.h"
 #include "gather.h"
 #include "inspect.h"
+#include "leaf.h"
 #include "manager.h"
 
 /* Every ancestor of a cgroup whose path fits into 4,095 bytes. The loop's thread alone comes here.
  */
 #define CHAIN_MAX (PATH_TEXT_MAX / 2 + 2)
 static struct node scope_chain[CHAIN_MAX];
-
-/* The length of the prefix of an absolute path that has `depth` components. */
-static size_t prefix_len(const char *path, unsigned depth)
-{
-	size_t len = 0;
-
-	if (depth == 0)
-		return 1;
-	while (depth-- > 0)
-		len += 1 + strcspn(path + len + 1, "/");
-	return len;
-}
-
-static unsigned prefix_depth(const char *path, size_t len)
-{
-	unsigned depth = 0;
-
-	for (size_t i = 0; len > 1 && i < len; i++)
-		depth += path[i] == '/';
-	return depth;
-}
 
 /* The requestor's ancestors, its own cgroup last in scope_chain, read from there upward. */
 struct chain {
@@ -53,7 +33,7 @@ static bool chain_whole(const struct chain *c)
 /* The length in s->own of the path of chain_top()[index]. */
 static size_t chain_len(const struct standing *s, const struct chain *c, unsigned index)
 {
-	return prefix_len(s->own, c->depth + 1 - c->n + index);
+	return path_prefix(s->own, c->depth + 1 - c->n + index);
 }
 
 static int chain_extend(const struct hierarchy *h, const struct standing *s, struct chain *c)
@@ -64,6 +44,40 @@ static int chain_extend(const struct hierarchy *h, const struct standing *s, str
 		return -EXDEV;
 	c->n++;
 	return cgroup_stat_path(h->root_fd, h->dev, s->own, chain_len(s, c, 0), next);
+}
+
+static bool chain_has(const struct chain *c, uint64_t id)
+{
+	for (unsigned i = 0; i < c->n; i++)
+		if (chain_top(c)[i].id == id)
+			return true;
+	return false;
+}
+
+/* A cgroup namespace that was made in the leaf of one of the party's ancestors: its root is that
+ * ancestor. Only where the chain is whole and its root is not in it. */
+static int root_unfold(struct op *op, const struct target *t, struct standing *s, struct chain *c)
+{
+	struct inspector *inspector = op->manager->inspector;
+
+	if (!t->h->v2 || !chain_whole(c) || !s->have_root || s->root_id == 0 ||
+		chain_has(c, s->root_id))
+		return 0;
+	for (unsigned i = c->n; i-- > 0;) {
+		size_t len = chain_len(s, c, i);
+		_cleanup_close_ int dir = cgroup_open_path(t->h->root_fd, s->own, len);
+		_cleanup_close_ int leaf = dir < 0 ? dir : leaf_open(inspector, dir);
+		struct node node;
+		int r = leaf < 0 ? leaf : cgroup_stat(leaf, &node);
+
+		if (r < 0 && r != -ENOENT)
+			return r;
+		if (r >= 0 && node.id == s->root_id) {
+			s->root_id = chain_top(c)[i].id;
+			return 0;
+		}
+	}
+	return 0;
 }
 
 static int scope_of_chain(struct op *op, struct party *p, struct target *t, size_t *ret_len)
@@ -83,6 +97,8 @@ static int scope_of_chain(struct op *op, struct party *p, struct target *t, size
 		}
 		r = need & FACT_CHAIN ? chain_extend(t->h, s, &chain)
 				      : gather_subject(op, p, t, need);
+		if (r >= 0)
+			r = root_unfold(op, t, s, &chain);
 	}
 	return r;
 }
@@ -166,8 +182,8 @@ int place_scope(struct op *op, struct target *t)
 }
 
 /* An init that moved itself into a leaf still manages its container: a last component of that kind
- * is dropped where it is marked as a leaf or lies right below the root of the cgroup namespace, and
- * the requestor has privilege over the parent. */
+ * is dropped where it lies right below the root of the cgroup namespace, and the requestor has
+ * privilege over the parent. (A marked leaf is not even there, see standing_fold().) */
 static int base_fold(struct op *op, struct party *p, struct target *t)
 {
 	struct standing *s = party_standing(op, p, t);
@@ -177,7 +193,7 @@ static int base_fold(struct op *op, struct party *p, struct target *t)
 	int r;
 
 	s->base_len = strlen(s->own);
-	if (strcmp(name, "/init.scope") != 0 && strcmp(name, "/.cgm_leaf") != 0)
+	if (strcmp(name, "/init.scope") != 0 && strcmp(name, "/" LEAF_NAME) != 0)
 		return 0;
 	fd = cgroup_open_path(t->h->root_fd, s->own, strlen(s->own));
 	if (fd < 0)
@@ -186,14 +202,9 @@ static int base_fold(struct op *op, struct party *p, struct target *t)
 	/* The top of a hierarchy is nobody's container. */
 	if (r <= 0 || parent.id == t->h->root_id)
 		return r < 0 ? r : 0;
-	r = inspect_mark_get(op->manager->inspector, fd, MARK_LEAF);
-	if (r < 0)
+	r = s->have_root ? 0 : gather_ns(op, p, t);
+	if (r < 0 || s->root_id != parent.id)
 		return r;
-	if (r == 0) {
-		r = s->have_root ? 0 : gather_ns(op, p, t);
-		if (r < 0 || s->root_id != parent.id)
-			return r;
-	}
 	for (;;) {
 		unsigned need = 0;
 		enum tri over = subject_over_cgroup(&p->subject, &parent, &need);
@@ -223,10 +234,15 @@ static int top_find(struct op *op, struct target *t, size_t *ret_len)
 	}
 	do
 		r = chain_extend(t->h, s, &chain);
-	while (r >= 0 && chain_top(&chain)->id != s->root_id);
+	while (r >= 0 && chain_top(&chain)->id != s->root_id && !chain_whole(&chain));
 	if (r >= 0)
-		*ret_len = chain_len(s, &chain, 0);
-	return r;
+		r = root_unfold(op, t, s, &chain);
+	for (unsigned i = 0; r >= 0 && i < chain.n; i++)
+		if (chain_top(&chain)[i].id == s->root_id) {
+			*ret_len = chain_len(s, &chain, i);
+			return 0;
+		}
+	return r < 0 ? r : -EXDEV;
 }
 
 /*
@@ -311,7 +327,7 @@ static enum reason start_find(struct op *op, struct target *t)
 }
 
 /* One component after the other, each from the directory before it; `way` is what was passed. */
-static int walk(struct target *t)
+static int walk(struct op *op, struct target *t)
 {
 	struct place *place = &t->place;
 	const char *at = t->rest;
@@ -330,6 +346,11 @@ static int walk(struct target *t)
 		name[len] = '\0';
 		t->name = at;
 		fd = cgroup_open(t->dir_fd, name);
+		/* A leaf is no cgroup to the outside. */
+		if (fd >= 0 && t->h->v2 && leaf_is(op->manager->inspector, fd, name) == 1) {
+			close(fd);
+			break;
+		}
 		if (fd == -ENOENT || fd == -ENOTDIR)
 			break;
 		if (fd < 0)
@@ -365,14 +386,14 @@ enum reason place_open(struct op *op, struct target *t)
 		place->n = 1;
 		return REASON_OK;
 	}
-	r = walk(t);
+	r = walk(op, t);
 	if (r == -ENOENT || r == -ENODEV)
 		return REASON_REQUESTOR_REMOVED;
 	if (r < 0) {
 		t->err = -r;
 		return REASON_KERNEL;
 	}
-	place->depth = prefix_depth(t->who.own, t->start_len) + place->n - 1 + place->missing;
+	place->depth = path_prefix_depth(t->who.own, t->start_len) + place->n - 1 + place->missing;
 	if (place->n >= 2 && place->missing == 0) {
 		place->parent = t->way[place->n - 2];
 		place->has_parent = true;
@@ -398,13 +419,13 @@ static struct node levels[CHAIN_MAX];
 
 static int levels_read(struct target *t, const char *path, size_t len)
 {
-	unsigned depth = prefix_depth(path, len);
-	unsigned from = prefix_depth(t->who.own, t->scope_len), n = 0;
+	unsigned depth = path_prefix_depth(path, len);
+	unsigned from = path_prefix_depth(t->who.own, t->scope_len), n = 0;
 	int r = 0;
 
 	for (unsigned i = from; r >= 0 && i <= depth; i++)
 		r = cgroup_stat_path(
-			t->h->root_fd, t->h->dev, path, prefix_len(path, i), &levels[n++]);
+			t->h->root_fd, t->h->dev, path, path_prefix(path, i), &levels[n++]);
 	t->facts.levels = levels;
 	t->facts.n_levels = n;
 	return r;

@@ -190,13 +190,15 @@ static bool groups_parse(const char *text, struct proc_status *ret)
 
 int proc_status_parse(const char *text, struct proc_status *ret)
 {
-	const char *caps = line_find(text, "CapEff:");
+	const char *caps = line_find(text, "CapEff:"), *threads = line_find(text, "Threads:");
 	struct proc_status s;
+	uint64_t n;
 
 	if (!ids_parse(text, "Uid:", &s.ruid, &s.euid, &s.suid) ||
 		!ids_parse(text, "Gid:", &s.rgid, &s.egid, &s.sgid) || !groups_parse(text, &s) ||
 		!caps || !u64_next(&caps, 16, &s.caps))
 		return -EINVAL;
+	s.threads = threads && u64_next(&threads, 10, &n) && n <= UINT32_MAX ? (unsigned)n : 0;
 	*ret = s;
 	return 0;
 }
@@ -262,12 +264,36 @@ int proc_exiting_parse(const char *text)
 	return (flags & PF_EXITING) != 0;
 }
 
+/* A task gives its memory up before it leaves its cgroup (do_exit()), so one that has some, by the
+ * size in statm, cannot have lied of that. This is many times cheaper to tell than what stat holds.
+ */
+static int exiting(int dirfd, const char *prefix)
+{
+	char name[32], text[2048];
+	ssize_t n;
+
+	snprintf(name, sizeof(name), "%sstatm", prefix);
+	n = proc_read(dirfd, name, text, sizeof(text));
+	if (n < 0)
+		return (int)n;
+	if (text[0] >= '1' && text[0] <= '9')
+		return 0;
+	snprintf(name, sizeof(name), "%sstat", prefix);
+	n = proc_read(dirfd, name, text, sizeof(text));
+	return n < 0 ? (int)n : proc_exiting_parse(text);
+}
+
 int proc_exiting(int proc_fd)
 {
-	char text[2048];
-	ssize_t n = proc_read(proc_fd, "stat", text, sizeof(text));
+	return exiting(proc_fd, "");
+}
 
-	return n < 0 ? n : proc_exiting_parse(text);
+int proc_exiting_pid(int proc_root_fd, pid_t pid)
+{
+	char prefix[16];
+
+	snprintf(prefix, sizeof(prefix), "%d/", (int)pid);
+	return exiting(proc_root_fd, prefix);
 }
 
 int proc_start_parse(const char *text, uint64_t *ret)

@@ -18,6 +18,7 @@ struct proc_status {
 	uid_t ruid, euid, suid;
 	gid_t rgid, egid, sgid;
 	uint64_t caps;
+	unsigned threads; /* 0: it does not say */
 	unsigned n_groups;
 	bool groups_cut;
 	gid_t groups[SUBJECT_GROUPS_MAX];
@@ -44,6 +45,8 @@ int proc_idmap_read(int proc_fd, const char *name, struct idmap *ret);
  * lies
  * ("/" on v1, stale on v2). 1, 0 or a negative errno. `comm` may hold spaces and parentheses. */
 int proc_exiting(int proc_fd);
+/* The same by number, beneath an fd of /proc. */
+int proc_exiting_pid(int proc_root_fd, pid_t pid);
 int proc_exiting_parse(const char *text);
 
 /* Field 22 of stat: the start in clock ticks since boot. */

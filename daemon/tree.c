@@ -12,8 +12,8 @@
 #include "cleanup.h"
 
 /* One directory on the way down: what is left to do in it. */
-struct level {
-	struct level *up;
+struct visit {
+	struct visit *up;
 	char *names; /* NUL-terminated, one after the other; an empty one ends them */
 	char *at;
 	size_t size, len;
@@ -24,7 +24,7 @@ struct level {
 struct walk {
 	const struct tree_ops *ops;
 	void *userdata;
-	struct level *level;
+	struct visit *level;
 	int fd;
 	unsigned n;	   /* names listed so far */
 	unsigned too_deep; /* levels below the last whose path could be told */
@@ -34,7 +34,7 @@ struct walk {
 static int name_append(void *userdata, int dirfd, const char *name)
 {
 	struct walk *w = userdata;
-	struct level *level = w->level;
+	struct visit *level = w->level;
 	size_t len = strlen(name) + 1;
 
 	if (++w->n > TREE_CGROUPS_MAX)
@@ -56,7 +56,7 @@ static int name_append(void *userdata, int dirfd, const char *name)
 
 static void level_pop(struct walk *w)
 {
-	struct level *level = w->level;
+	struct visit *level = w->level;
 
 	w->level = level->up;
 	free(level->names);
@@ -71,7 +71,7 @@ static const char *walk_path(const struct walk *w)
 /* Calls enter() for the directory that is open and lists its children. */
 static int level_push(struct walk *w)
 {
-	struct level *level = calloc(1, sizeof(*level));
+	struct visit *level = calloc(1, sizeof(*level));
 	bool passed_over;
 	int r = 0;
 
@@ -148,7 +148,7 @@ int tree_walk(int top_fd, const struct tree_ops *ops, void *userdata)
 
 	while (r >= 0 && w.level) {
 		if (w.level->at && *w.level->at) {
-			const struct level *before = w.level;
+			const struct visit *before = w.level;
 
 			r = descend(&w, w.level->at);
 			if (r >= 0 && w.level == before)

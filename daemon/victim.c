@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -11,16 +10,12 @@
 #include "facts.h"
 #include "gather.h"
 #include "inspect.h"
+#include "leaf.h"
 #include "manager.h"
 #include "peer.h"
+#include "pidns.h"
 #include "proc.h"
-
-#ifndef NS_GET_PID_IN_PIDNS
-#	define NS_GET_PID_IN_PIDNS _IOR(0xb7, 0x8, int) /* linux/nsfs.h, 6.11 */
-#endif
-#ifndef NS_GET_TGID_FROM_PIDNS
-#	define NS_GET_TGID_FROM_PIDNS _IOR(0xb7, 0x7, int) /* linux/nsfs.h, 6.11 */
-#endif
+#include "task.h"
 
 /* A process never changes its own pid namespace, so this is asked once a connection. */
 int gather_pidns(struct op *op, struct party *p)
@@ -47,51 +42,34 @@ int gather_pidns(struct op *op, struct party *p)
 	return identity->pidns_fd >= 0 ? identity->pidns_fd : op->manager->pidns_fd;
 }
 
-/* `pidns_fd` is that of the numbers that the call uses: the requestor's, or where credentials
- * carried the victim's, which the kernel translated, the daemon's own. */
-static int pid_translate(const struct op *op, int pidns_fd)
-{
-	int pid = ioctl(pidns_fd, NS_GET_TGID_FROM_PIDNS, op->request.pid);
-
-	if (pid > 0)
-		return pid;
-	if (errno == ESRCH)
-		return -ESRCH;
-	/* An older kernel: what is the daemon's own number needs no translation. */
-	return pidns_fd == op->manager->pidns_fd ? op->request.pid : -EOPNOTSUPP;
-}
-
 /* 1: the party's pid namespace shows the process that the host has as `pid`. */
 static int pid_visible(struct op *op, struct party *p, pid_t pid)
 {
-	int fd = gather_pidns(op, p);
+	int32_t number = pid;
+	int r, fd = gather_pidns(op, p);
 
 	if (fd < 0 || fd == op->manager->pidns_fd)
 		return fd < 0 ? fd : 1;
-	if (ioctl(fd, NS_GET_PID_IN_PIDNS, pid) > 0)
-		return 1;
-	return errno == ENOTTY ? -EOPNOTSUPP : 0;
+	r = pidns_from_host(op->manager->inspector, fd, &number, 1);
+	return r < 0 ? r : number > 0;
 }
 
-static bool pidfd_alive(int pidfd)
-{
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 0;
-}
-
-/* Translate, hold, translate again: the same answer means that the pidfd is of that very process.
+/*
+ * Translate, hold, translate again: the same answer means that the pidfd is of that very process.
+ * `pidns_fd` is that of the numbers that the call uses: the requestor's, or where credentials
+ * carried the victim's, which the kernel translated, the daemon's own.
  */
 static int victim_hold(struct op *op, int pidns_fd)
 {
-	int pid = pid_translate(op, pidns_fd);
+	struct inspector *inspector = op->manager->inspector;
+	int pid = pidns_to_host(inspector, pidns_fd, op->request.pid);
 
 	if (pid < 0)
 		return pid;
 	op->victim_pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (op->victim_pidfd < 0)
 		return -ESRCH;
-	if (pid_translate(op, pidns_fd) != pid)
+	if (pidns_to_host(inspector, pidns_fd, op->request.pid) != pid)
 		return -ESRCH;
 	op->victim_pid = pid;
 	return 0;
@@ -108,43 +86,12 @@ static ssize_t victim_read(const struct op *op, const char *file, char *buf, siz
 
 static bool victim_exiting(const struct op *op)
 {
-	char text[2048];
-
-	return victim_read(op, "stat", text, sizeof(text)) < 0 || proc_exiting_parse(text) != 0;
+	return proc_exiting_pid(op->manager->proc_fd, op->victim_pid) != 0;
 }
-
-/* linux/pidfd.h, 6.13 (its first 64 bytes): the ids as the initial user namespace has them. */
-struct pidfd_ids {
-	uint64_t mask, cgroupid;
-	uint32_t pid, tgid, ppid;
-	uint32_t ruid, rgid, euid, egid, suid, sgid, fsuid, fsgid;
-	uint32_t spare;
-};
-#define PIDFD_GET_IDS _IOWR(0xff, 11, struct pidfd_ids)
-#define PIDFD_IDS_CREDS (1 << 1)
 
 static int victim_ids(const struct op *op, struct victim *ret)
 {
-	static struct proc_status status;
-	struct pidfd_ids ids = {.mask = PIDFD_IDS_CREDS};
-	int r;
-
-	if (ioctl(op->victim_pidfd, PIDFD_GET_IDS, &ids) == 0 && (ids.mask & PIDFD_IDS_CREDS)) {
-		ret->ruid = ids.ruid;
-		ret->euid = ids.euid;
-		ret->suid = ids.suid;
-		return 0;
-	}
-	if (errno == ESRCH)
-		return -ESRCH;
-	/* An older kernel. */
-	r = proc_status_read_pid(op->manager->proc_fd, op->victim_pid, &status);
-	if (r < 0)
-		return r;
-	ret->ruid = status.ruid;
-	ret->euid = status.euid;
-	ret->suid = status.suid;
-	return 0;
+	return task_ids(op->manager->proc_fd, op->victim_pid, op->victim_pidfd, ret, NULL);
 }
 
 int facts_victim_again(const struct op *op)
@@ -152,7 +99,7 @@ int facts_victim_again(const struct op *op)
 	struct victim now;
 	int r = victim_ids(op, &now);
 
-	if (r < 0 || !pidfd_alive(op->victim_pidfd))
+	if (r < 0 || !task_alive(op->victim_pidfd))
 		return -ESRCH;
 	return now.ruid == op->who.victim.ruid && now.euid == op->who.victim.euid &&
 			       now.suid == op->who.victim.suid
@@ -178,10 +125,8 @@ static enum reason victim_find(struct op *op)
 		return gather_error(pidns_fd);
 	r = victim_hold(op, pidns_fd);
 	if (r < 0)
-		return r == -ESRCH ? REASON_TASK_MISSING : REASON_CONTROLLER_OFF;
+		return r == -ESRCH ? REASON_TASK_MISSING : gather_error(r);
 	r = victim_visible(op);
-	if (r == -EOPNOTSUPP)
-		return REASON_CONTROLLER_OFF;
 	return r < 0 ? gather_error(r) : r == 0 ? REASON_TASK_MISSING : REASON_OK;
 }
 
@@ -201,12 +146,13 @@ enum reason facts_victim(struct op *op)
 
 		if (t->reason == REASON_OK &&
 			(gather_path(t->h, gather_text, (size_t)len, t->victim_path) != REASON_OK ||
+				leaf_fold(op->manager->inspector, t->h, t->victim_path) < 0 ||
 				place_victim(t) < 0))
 			t->reason = REASON_TASK_OUTSIDE;
 		doubtful |= t->reason == REASON_OK && gather_doubtful(t->h, t->victim_path);
 	}
 	/* Cgroup first: a dead main thread's says "/" or is stale. */
-	if ((doubtful && victim_exiting(op)) || !pidfd_alive(op->victim_pidfd))
+	if ((doubtful && victim_exiting(op)) || !task_alive(op->victim_pidfd))
 		return REASON_TASK_MISSING;
 	if (op->request.method->action == ACTION_MOVE && victim_ids(op, &op->who.victim) < 0)
 		return REASON_TASK_MISSING;
@@ -246,8 +192,6 @@ enum reason facts_speech(struct op *op)
 	};
 	int r = pid_visible(op, op->proxy, op->who.identity->pid);
 
-	if (r == -EOPNOTSUPP)
-		return REASON_CONTROLLER_OFF;
 	s.visible = r > 0;
 	while (r >= 0) {
 		struct verdict v = decide_speech(&s);

@@ -15,6 +15,7 @@
 #include "cgroupfs.h"
 #include "cleanup.h"
 #include "empty.h"
+#include "leaf.h"
 #include "tally.h"
 
 #define WATCHED_MAX 65536
@@ -216,7 +217,7 @@ static void look(struct watch *w, struct watched *e, bool told)
 		if (r > 0 || !e->populated)
 			return;
 	}
-	r = empty_remove(e->h, e->path, e->id, &parent);
+	r = empty_remove(w->inspector, e->h, e->path, e->id, &parent);
 	if (r == -EBUSY && e->h->v2 && e->wd >= 0) {
 		/* Cgroups below it that are empty: nobody tells when they go. */
 		r = empty_check(e->h, e->path, e->id, &frozen);
@@ -425,6 +426,7 @@ static void scan_one(struct watch *w)
 	if (fd < 0)
 		return;
 	if (inspect_mark_get(w->inspector, fd, MARK_RELEASE) == 1 &&
+		leaf_is(w->inspector, fd, p->path) != 1 &&
 		watched_new(w, p->h, fd, p->path, ACCOUNT_FOUND, &e) == 0)
 		enqueue(w, e, false);
 	(void)cgroup_each(fd, true, scan_child, &s);

@@ -1,30 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "whoami.h"
 
-#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "facts.h"
 #include "gather.h"
 #include "manager.h"
-
-#ifndef NS_GET_TGID_IN_PIDNS
-#	define NS_GET_TGID_IN_PIDNS _IOR(0xb7, 0x9, int) /* linux/nsfs.h, 6.11 */
-#endif
+#include "pidns.h"
 
 static bool pid_tell(struct op *op, pid_t pid, uint32_t *ret)
 {
-	int pidns_fd = gather_pidns(op, &op->who), told;
+	int pidns_fd = gather_pidns(op, &op->who);
+	int32_t told = pid;
 
-	if (pidns_fd < 0)
+	if (pidns_fd < 0 || pidns_from_host(op->manager->inspector, pidns_fd, &told, 1) < 0 ||
+		told <= 0)
 		return false;
-	told = ioctl(pidns_fd, NS_GET_TGID_IN_PIDNS, pid);
-	/* Before 6.11: what is the daemon's own number needs no translation. */
-	if (told <= 0 && pidns_fd == op->manager->pidns_fd)
-		told = pid;
-	if (told <= 0)
-		return false;
-	*ret = told;
+	*ret = (uint32_t)told;
 	return true;
 }
 
