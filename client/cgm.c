@@ -13,6 +13,7 @@
 #include "link.h"
 #include "own.h"
 #include "print.h"
+#include "translate.h"
 
 static const char *const default_addresses[] = {CGM_ADDRESS_DEFAULT, CGM_ADDRESS_LEGACY, NULL};
 
@@ -120,11 +121,21 @@ static int run_call(const struct invocation *inv)
 	return EXIT_SUCCESS;
 }
 
+static int run_local(const struct invocation *inv)
+{
+	OWN(own_string) char *error = NULL;
+	int r = translate_print(stdout, inv, &error);
+
+	if (r < 0)
+		return fail("%s", error ? error : strerror(-r));
+	return EXIT_SUCCESS;
+}
+
 static int run(const struct invocation *inv)
 {
 	switch (inv->wish) {
 	case WISH_CALL:
-		return run_call(inv);
+		return inv->verb->output == OUTPUT_LOCAL ? run_local(inv) : run_call(inv);
 	case WISH_HELP:
 		if (inv->verb)
 			verb_print_help(stdout, inv->verb);
@@ -139,6 +150,12 @@ static int run(const struct invocation *inv)
 		break;
 	case WISH_MAN:
 		verbs_print_man(stdout);
+		break;
+	case WISH_KEYS:
+		settings_print_list(stdout);
+		break;
+	case WISH_KEYS_MAN:
+		settings_print_man(stdout);
 		break;
 	}
 	return EXIT_SUCCESS;

@@ -163,8 +163,32 @@ static int parse_value(struct cursor *c, const struct verb *verb, const struct a
 	return 0;
 }
 
-static int parse_values(struct cursor *c, const struct verb *verb, union value *ret)
+/* "KEY VALUE" again and again, as far as they go. */
+static int parse_pairs(struct cursor *c, const struct verb *verb, struct invocation *inv)
 {
+	union value ignored;
+
+	inv->rest = c->argv;
+	while (c->argc > 0 && inv->n_rest < 2 * PAIRS_MAX) {
+		const struct arg *arg = &args[inv->n_rest % 2 ? ARG_VALUE : ARG_SETTING];
+		int r = parse_value(c, verb, arg, *c->argv, &ignored);
+
+		if (r < 0)
+			return r;
+		c->argv++;
+		c->argc--;
+		inv->n_rest++;
+	}
+	if (inv->n_rest % 2)
+		return complain(c, verb, "%s: VALUE of \"%.64s\" is missing", verb->name,
+			inv->rest[inv->n_rest - 1]);
+	return 0;
+}
+
+static int parse_values(struct cursor *c, struct invocation *inv)
+{
+	const struct verb *verb = inv->verb;
+	union value *ret = inv->values;
 	char buf[32];
 	int r;
 
@@ -172,6 +196,12 @@ static int parse_values(struct cursor *c, const struct verb *verb, union value *
 		const struct arg *arg = &args[*a];
 		const char *text = arg->fallback;
 
+		if (arg->kind == TAKES_PAIRS) {
+			r = parse_pairs(c, verb, inv);
+			if (r < 0)
+				return r;
+			continue;
+		}
 		if (arg->shown && c->argc > 0) {
 			text = *c->argv++;
 			c->argc--;
@@ -258,6 +288,22 @@ static int option_verbs_man(struct cursor *c, const char *value, struct invocati
 	return 0;
 }
 
+static int option_keys(struct cursor *c, const char *value, struct invocation *inv)
+{
+	(void)c;
+	(void)value;
+	inv->wish = WISH_KEYS;
+	return 0;
+}
+
+static int option_keys_man(struct cursor *c, const char *value, struct invocation *inv)
+{
+	(void)c;
+	(void)value;
+	inv->wish = WISH_KEYS_MAN;
+	return 0;
+}
+
 static const struct option options[] = {
 	{"--address", true, option_address},
 	{"--timeout", true, option_timeout},
@@ -266,6 +312,8 @@ static const struct option options[] = {
 	{"--version", false, option_version},
 	{"--verbs", false, option_verbs},
 	{"--verbs=man", false, option_verbs_man},
+	{"--keys", false, option_keys},
+	{"--keys=man", false, option_keys_man},
 };
 
 /* The row of "--name" or "--name=value"; the value goes to *ret_value, NULL if none is attached. */
@@ -342,10 +390,10 @@ static int parse_call(struct cursor *c, const char *environment, struct invocati
 		c->argv++;
 		c->argc--;
 	}
-	r = parse_values(c, inv->verb, inv->values);
+	r = parse_values(c, inv);
 	if (r < 0)
 		return r;
-	if (!inv->address && environment && environment[0])
+	if (!inv->address && environment && environment[0] && inv->verb->output != OUTPUT_LOCAL)
 		return take_address(c, "CGM_ADDRESS", environment, &inv->address);
 	return 0;
 }

@@ -12,6 +12,7 @@
 #define TIMEOUT_DEFAULT 25
 /* The daemon drops a connection whose message is over 64 KiB, and refuses long before that. */
 #define TEXT_ARG_MAX 8192
+#define PAIRS_MAX 8
 
 enum wish {
 	WISH_CALL,
@@ -19,6 +20,8 @@ enum wish {
 	WISH_VERSION,
 	WISH_LIST, /* --verbs */
 	WISH_MAN,  /* --verbs=man */
+	WISH_KEYS, /* --keys */
+	WISH_KEYS_MAN,
 };
 
 /* One argument of a call; which member counts is said by the argument's kind. */
@@ -31,6 +34,8 @@ struct invocation {
 	enum wish wish;
 	const struct verb *verb;
 	union value values[METHOD_ARGS_MAX]; /* WISH_CALL: the method's arguments in its order */
+	char *const *rest;		     /* pairs behind them; belongs to argv */
+	int n_rest;			     /* words, an even number */
 	char *address;			     /* NULL: the default ones */
 	unsigned timeout;		     /* seconds */
 };

@@ -44,6 +44,7 @@ static const char *const output_signatures[OUTPUT_MAX] = {
 	[OUTPUT_NUMBERS] = "ai",
 	[OUTPUT_NAMES] = "as",
 	[OUTPUT_KEYS] = "a(suuu)",
+	[OUTPUT_LOCAL] = "",
 };
 
 const char *verb_output_signature(const struct verb *verb)
@@ -71,7 +72,9 @@ static void print_arg_help(FILE *out, const struct verb *verb, enum arg_id id)
 {
 	const struct method *method = &methods[verb->method];
 
-	fprintf(out, "  %-12s%s", args[id].shown, args[id].must);
+	fprintf(out, "  %-*s%s",
+		(int)(strlen(args[id].shown) < 12 ? 12 : strlen(args[id].shown) + 1),
+		args[id].shown, args[id].must);
 	if (id == ARG_CONTROLLER && (method->flags & METHOD_MANY))
 		fputs("; several joined by commas, or all", out);
 	if (id == ARG_CGROUP || id == ARG_OWN_CGROUP)

@@ -11,9 +11,10 @@
 enum arg_kind {
 	TAKES_TEXT,
 	TAKES_PID,
-	TAKES_ID,   /* a uid or gid; -1 for none */
-	TAKES_MODE, /* octal */
-	TAKES_FLAG, /* 0 or 1 */
+	TAKES_ID,    /* a uid or gid; -1 for none */
+	TAKES_MODE,  /* octal */
+	TAKES_FLAG,  /* 0 or 1 */
+	TAKES_PAIRS, /* all words that are left, two by two */
 };
 
 enum arg_id {
@@ -43,12 +44,13 @@ enum output {
 	OUTPUT_NUMBERS, /* one a line, as the next two */
 	OUTPUT_NAMES,
 	OUTPUT_KEYS,
+	OUTPUT_LOCAL, /* no daemon is asked: see translate.h */
 	OUTPUT_MAX,
 };
 
 struct verb {
 	const char *name;
-	enum method_id method; /* METHOD_MAX: the property api_version */
+	enum method_id method; /* METHOD_MAX: the property api_version, or none */
 	enum arg_id args[METHOD_ARGS_MAX + 1];
 	enum output output;
 	const char *help;   /* one line */
