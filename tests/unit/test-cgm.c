@@ -269,6 +269,65 @@ static void test_failures(void **state)
 
 static const char *const ping[] = {"ping", NULL};
 
+/* Without a daemon, and whatever is said of its address. */
+static void test_translate(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		int status;
+		const char *text; /* what is printed, or how the complaint begins */
+	} rows[] = {
+		{{"translate", "memory.limit_in_bytes", "256Mi"}, 0,
+			"neutral  memory.max 268435456\n"
+			"v1       memory.limit_in_bytes 268435456\n"
+			"v2       memory.max 268435456\n"},
+		{{"translate", "memory.memsw.limit_in_bytes", "2G", "memory.max", "1G"}, 0,
+			"neutral  memory.swap.max 1073741824\n"
+			"v1       memory.memsw.limit_in_bytes 2147483648\n"
+			"v2       memory.swap.max 1073741824\n"
+			"note     memory.memsw.limit_in_bytes is memory.max and memory.swap.max "
+			"together\n"},
+		{{"translate", "cpu.cpus"}, 0,
+			"neutral  cpu.cpus\n"
+			"v1       cpu.cfs_quota_us\n"
+			"         cpu.cfs_period_us\n"
+			"v2       cpu.max\n"},
+		{{"translate", "memory.swappiness", "60"}, 0,
+			"neutral  none\n"
+			"v1       memory.swappiness 60\n"
+			"v2       none: cgroup v2 has no swappiness by cgroup\n"},
+		{{"translate", "memory.max", "lots"}, 1,
+			"cgm: translate: memory.max lots: the value is not one that this key takes "
+			"(a number of bytes, "},
+		{{"translate", "memory.max", "1G", "memory.swap.max", "lots"}, 1,
+			"cgm: translate: memory.swap.max lots: the value is not one that "},
+		{{"translate", "memory.memsw.limit_in_bytes", "1G", "memory.max", "2G"}, 1,
+			"cgm: translate: memory.memsw.limit_in_bytes 1G: the value is not one that "
+			"this key takes (memory.memsw.limit_in_bytes would be below "},
+		{{"translate", "io.max", "/dev/null rbps=1M"}, 1,
+			"cgm: translate: io.max /dev/null rbps=1M: there is no such block "
+			"device\n"},
+		{{"translate", "memory.current", "5"}, 1,
+			"cgm: translate: memory.current 5: this key is not among those that cgmd "
+			"sets (this is a statistic, "},
+		{{"translate", "memory.maximum"}, 1,
+			"cgm: translate: no setting is named \"memory.maximum\"; see KEYS in "
+			"cgm(1)\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct result result;
+
+		run_to("bad", rows[i].words, -1, &result);
+		assert_int_equal(result.status, rows[i].status);
+		assert_string_equal(result.status ? result.out : result.err, "");
+		if (result.status)
+			assert_memory_equal(result.err, rows[i].text, strlen(rows[i].text));
+		else
+			assert_string_equal(result.out, rows[i].text);
+	}
+}
+
 static void test_no_connection(void **state)
 {
 	struct sockaddr_un address;
@@ -390,6 +449,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_translate),
 		cmocka_unit_test(test_no_connection),
 		cmocka_unit_test(test_stopped_server),
 		cmocka_unit_test(test_second_address),

@@ -15,7 +15,7 @@
 #include "../../client/invocation.h"
 #include "../../client/print.h"
 
-#define WORDS_MAX 12
+#define WORDS_MAX 24
 #define LINE(...)                        \
 	{                                \
 		"cgm", __VA_ARGS__, NULL \
@@ -41,7 +41,11 @@ static char *call_text(const struct invocation *inv)
 	FILE *out = open_memstream(&text, &size);
 
 	assert_non_null(out);
-	if (verb->method == METHOD_MAX) {
+	if (verb->output == OUTPUT_LOCAL) {
+		fprintf(out, "%s s:%s s:%s", verb->name, inv->values[0].text, inv->values[1].text);
+		for (int i = 0; i < inv->n_rest; i++)
+			fprintf(out, " r:%s", inv->rest[i]);
+	} else if (verb->method == METHOD_MAX) {
 		fputs("api_version", out);
 	} else {
 		const struct method *method = &methods[verb->method];
@@ -104,6 +108,10 @@ static void test_calls(void **state)
 		{LINE("prune", "memory", "a"), "Prune s:memory s:a"},
 		{LINE("listkeys", "memory"), "ListKeys s:memory s:"},
 		{LINE("listkeys", "memory", "a"), "ListKeys s:memory s:a"},
+		{LINE("translate", "k"), "translate s:k s:"},
+		{LINE("translate", "--", "k", "v"), "translate s:k s:v"},
+		{LINE("translate", "k", "-1", "l", "w", "m", ""),
+			"translate s:k s:-1 r:l r:w r:m r:"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -203,6 +211,13 @@ static void test_errors(void **state)
 			"movepidabs: PID must be " PID_MUST ", not \"0\""},
 		{LINE("getpidcgroup", "memory", "-1"),
 			"getpidcgroup: PID must be " PID_MUST ", not \"-1\""},
+		{LINE("translate"), "translate: KEY is missing"},
+		{LINE("translate", "\xff"), "translate: KEY must be UTF-8"},
+		{LINE("translate", "k", "v", "l"), "translate: VALUE of \"l\" is missing"},
+		{LINE("translate", "k", "v", "l", "\xff"), "translate: VALUE must be UTF-8"},
+		{LINE("translate", "k", "v", "1", "1", "2", "2", "3", "3", "4", "4", "5", "5", "6",
+			 "6", "7", "7", "8", "8", "nine"),
+			"translate: \"nine\" is one argument too many"},
 		{LINE("getpidcgroupabs", "memory", ""),
 			"getpidcgroupabs: PID must be " PID_MUST ", not \"\""},
 	};
@@ -247,6 +262,7 @@ static void test_usage_lines(void **state)
 		{"removeonempty", "removeonempty CONTROLLER CGROUP"},
 		{"prune", "prune CONTROLLER [CGROUP]"},
 		{"listkeys", "listkeys CONTROLLER [CGROUP]"},
+		{"translate", "translate KEY [VALUE] [KEY VALUE]..."},
 	};
 
 	assert_int_equal(n_verbs, sizeof(rows) / sizeof(rows[0]));
@@ -427,6 +443,9 @@ static void test_wishes(void **state)
 		{LINE("--version"), WISH_VERSION, NULL},
 		{LINE("--verbs"), WISH_LIST, NULL},
 		{LINE("--verbs=man"), WISH_MAN, NULL},
+		{LINE("--keys"), WISH_KEYS, NULL},
+		{LINE("--keys=man"), WISH_KEYS_MAN, NULL},
+		{LINE("translate", "--help"), WISH_HELP, "translate"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "../../policy/controller.h"
 #include "../../policy/decide.h"
 #include "subjects.h"
 
@@ -27,12 +28,17 @@ struct row {
 	bool far, outside, top; /* base not known to lie in scope; target outside; scope's root */
 	bool has_parent;
 	bool at_the_top;
-	struct node parent, file, ancestor, level;
+	struct node parent, file, more[2], ancestor, level; /* more files end at a mode of 0 */
 	struct victim victim;
 	bool has_victim, victim_out, victim_beside, above, down, ancestor_out;
 	const char *key;
+	enum reason amiss; /* with the key's files */
+	bool device, v2, systemd;
 	uint32_t uid, gid;
 	bool absolute, host_ids;
+	const char *wanted; /* controllers */
+	bool optional;
+	struct level levels[WAY_MAX]; /* ends at a mode of 0 */
 };
 
 #define D(u, g, m)                                            \
@@ -42,10 +48,24 @@ struct row {
 #define WAY(...) .way = {__VA_ARGS__}
 #define CHILD WAY(D(C, C, 0755), D(C, C, 0755))
 #define FILE(u, g, m) .file = {.uid = (u), .gid = (g), .mode = S_IFREG | (m)}
+#define MORE(u, g, m) .more[0] = {.uid = (u), .gid = (g), .mode = S_IFREG | (m)}
+#define THIRD(u, g, m) .more[1] = {.uid = (u), .gid = (g), .mode = S_IFREG | (m)}
+#define AMISS(reason) .amiss = REASON_##reason
+#define DEVICE .device = true
+#define V2 .v2 = true
+#define SYSTEMD .v2 = true, .systemd = true
 #define PARENT(u, g, m) .has_parent = true, .parent = D(u, g, m)
 #define ANCESTOR(u, g, m) .ancestor = D(u, g, m)
 #define LEVEL(u, g, m) .level = D(u, g, m)
 #define AT_THE_TOP .at_the_top = true
+#define WANTS(text) .wanted = text
+#define MEMORY 8U /* the bits of controllers.def */
+#define PIDS 32U
+#define RUNG(u, g, has_, gives_, ...)                                              \
+	{                                                                          \
+		.node = D(u, g, 0755), .has = has_, .gives = gives_, ##__VA_ARGS__ \
+	}
+#define RUNGS(...) .levels = {__VA_ARGS__}
 #define TASK(r, e, s) .has_victim = true, .victim = {.ruid = (r), .euid = (e), .suid = (s)}
 #define IDS(u, g) .uid = (uint32_t)(u), .gid = (uint32_t)(g)
 #define KEY_OF(name) .key = name
@@ -74,7 +94,7 @@ static const struct row rows[] = {
 
 #define FACTS_ALL                                                                   \
 	(FACT_MAPS | FACT_CAPS | FACT_GROUPS | FACT_NS | FACT_SCOPE | FACT_PARENT | \
-		FACT_VICTIM_NS | FACT_ANCESTOR)
+		FACT_VICTIM_NS | FACT_ANCESTOR | FACT_LEVELS | FACT_SYSTEMD)
 
 /* One call: a question and all facts, those outside `have` set to mislead. */
 struct call {
@@ -83,7 +103,7 @@ struct call {
 	struct place place;
 	struct subject subject;
 	struct victim victim;
-	struct node file;
+	struct node file[3];
 };
 
 static void call_of_row(const struct row *r, struct call *c)
@@ -96,6 +116,7 @@ static void call_of_row(const struct row *r, struct call *c)
 		.uid = r->uid,
 		.gid = r->gid,
 		.host_ids = r->host_ids,
+		.device = r->device,
 		.absolute = r->absolute,
 		.max_depth = 16};
 	c->place = (struct place){.way = r->way,
@@ -111,8 +132,14 @@ static void call_of_row(const struct row *r, struct call *c)
 		c->place.n++;
 	c->victim = r->victim;
 	c->victim.below_userns = !r->above;
-	c->file = r->file;
-	c->f = (struct facts){.victim_in_scope = !r->victim_out,
+	c->file[0] = r->file;
+	c->file[1] = r->more[0];
+	c->file[2] = r->more[1];
+	c->f = (struct facts){.more_files = !!r->more[0].mode + !!r->more[1].mode,
+		.key = r->amiss,
+		.v2 = r->v2,
+		.by_systemd = r->systemd,
+		.victim_in_scope = !r->victim_out,
 		.victim_below = !r->victim_out && !r->victim_beside,
 		.target_below_victim = r->down,
 		.ancestor_in_scope = !r->ancestor_out,
@@ -120,6 +147,11 @@ static void call_of_row(const struct row *r, struct call *c)
 		.names_may_change = r->level.mode != 0,
 		.levels = &r->level,
 		.n_levels = r->level.mode != 0};
+	c->f.enabling = (struct enabling){.wanted = r->wanted ? controllers_of(r->wanted) : 0,
+		.optional = r->optional,
+		.levels = r->levels};
+	while (c->f.enabling.n < WAY_MAX && r->levels[c->f.enabling.n].node.mode != 0)
+		c->f.enabling.n++;
 }
 
 static void call_link(struct call *c)
@@ -127,7 +159,7 @@ static void call_link(struct call *c)
 	c->f.subject = &c->subject;
 	c->f.place = &c->place;
 	c->f.victim = &c->victim;
-	c->f.file = &c->file;
+	c->f.file = c->file;
 }
 
 static void call_withhold(struct call *c, unsigned have, bool grant)
@@ -137,7 +169,16 @@ static void call_withhold(struct call *c, unsigned have, bool grant)
 	subject_withhold(&c->subject, have, grant);
 	c->place.have = have & (FACT_SCOPE | FACT_PARENT);
 	c->victim.have = have & FACT_VICTIM_NS;
-	c->f.have = have & FACT_ANCESTOR;
+	c->f.enabling.have = have & FACT_LEVELS;
+	if (!(have & FACT_LEVELS)) {
+		static const struct level gives_nothing = {.systemd = true};
+
+		c->f.enabling.levels = grant ? NULL : &gives_nothing;
+		c->f.enabling.n = !grant;
+	}
+	c->f.have = have & (FACT_ANCESTOR | FACT_SYSTEMD);
+	if (!(have & FACT_SYSTEMD))
+		c->f.by_systemd = !grant;
 	if (!(have & FACT_SCOPE)) {
 		c->place.in_scope = c->f.victim_in_scope = grant;
 		c->place.is_scope_root = !grant;
@@ -228,7 +269,9 @@ static void test_facts_revealed_on_demand(void **state)
 
 static void check_every_subset(const struct call *c, enum reason expect, const char *about)
 {
-	for (unsigned have = 0; have <= FACTS_ALL; have++) {
+	unsigned have = 0;
+
+	do {
 		for (int grant = 0; grant < 2; grant++) {
 			struct verdict v = decide_with(c, have, grant);
 
@@ -238,7 +281,8 @@ static void check_every_subset(const struct call *c, enum reason expect, const c
 			if (v.need & have)
 				fail_msg("%s: facts %#x: asks for %#x", about, have, v.need);
 		}
-	}
+		have = (have - FACTS_ALL) & FACTS_ALL; /* the next subset */
+	} while (have);
 }
 
 static void test_no_subset_of_facts_changes_a_row(void **state)
@@ -276,6 +320,7 @@ static struct node random_node(void)
  * root. */
 static void random_call(struct call *c, struct node *way)
 {
+	static struct level levels[WAY_MAX];
 	static const char *const keys[] = {"memory.max", "tasks", "net_cls.classid", "memory.stat"};
 	static const uint32_t uids[] = {0, ALICE_ID, C, CU, NEST};
 	struct place *p = &c->place;
@@ -300,7 +345,13 @@ static void random_call(struct call *c, struct node *way)
 	p->is_scope_root = p->in_scope && !(p->base_in_scope && p->n > 1) && !pick(3);
 	p->has_parent = p->n > 1 || pick(3);
 	p->parent = p->n > 1 ? way[p->n - 2] : random_node();
-	c->file = random_node();
+	for (unsigned i = 0; i < 3; i++)
+		c->file[i] = random_node();
+	c->f.more_files = pick(3);
+	c->f.key = pick(8) ? REASON_OK : pick(2) ? REASON_KEY_MISSING : REASON_KEY_OFF;
+	c->f.v2 = pick(2);
+	c->f.by_systemd = !pick(3);
+	c->q.device = !pick(4);
 	c->victim = (struct victim){.ruid = uids[pick(5)], .below_userns = pick(4)};
 	c->victim.euid = pick(3) ? c->victim.ruid : uids[pick(5)];
 	c->victim.suid = pick(3) ? c->victim.ruid : uids[pick(5)];
@@ -309,6 +360,37 @@ static void random_call(struct call *c, struct node *way)
 	c->f.target_below_victim = pick(2);
 	c->f.ancestor_in_scope = pick(3);
 	c->f.ancestor = random_node();
+	c->f.enabling = (struct enabling){.wanted = pick(2) ? pick(256) : 0,
+		.optional = pick(2),
+		.levels = levels,
+		.n = pick(WAY_MAX)};
+	for (unsigned i = 0; i < c->f.enabling.n; i++)
+		levels[i] = (struct level){.node = random_node(),
+			.has = pick(256),
+			.gives = pick(256),
+			.domain = pick(3) ? DOMAIN_PLAIN : pick(4),
+			.systemd = !pick(5)};
+}
+
+/* Nothing is written where systemd manages, or where there is no privilege. */
+static void check_never_enabled(const struct call *full)
+{
+	const struct enabling *e = &full->f.enabling;
+	struct verdict v = decide_with(full, FACTS_ALL, true);
+
+	assert_int_equal(v.controllers & ~e->wanted, 0);
+	for (unsigned i = 0; i < e->n; i++) {
+		static struct subject s;
+		unsigned need = 0;
+
+		if (!(v.controllers & ~e->levels[i].gives))
+			continue;
+		s = full->subject;
+		subject_withhold(&s, FACTS_ALL, true);
+		assert_false(e->levels[i].systemd);
+		assert_int_equal(subject_over_cgroup(&s, &e->levels[i].node, &need), YES);
+		assert_int_not_equal(e->levels[i].domain, DOMAIN_INVALID);
+	}
 }
 
 /* What no combination of facts may lead to. */
@@ -325,10 +407,19 @@ static void check_never(const struct call *c, enum reason r)
 	}
 	assert_true(p->in_scope);
 	assert_true(p->missing == 0 || a == ACTION_CREATE);
+	if (a == ACTION_CREATE)
+		check_never_enabled(c);
 	if (a == ACTION_LIMIT || a == ACTION_CHOWN || a == ACTION_CHMOD)
 		assert_false(p->is_scope_root);
-	if (a == ACTION_LIMIT)
+	if (a == ACTION_LIMIT || a == ACTION_READ)
+		assert_int_equal(c->f.key, REASON_OK);
+	if (a == ACTION_LIMIT) {
+		unsigned need = 0;
+
 		assert_true(c->q.key->class == KEY_LIMIT || c->q.key->class == KEY_HOST);
+		assert_true(c->subject.uid != 0 || !c->f.v2 || !c->f.by_systemd);
+		assert_true(!c->q.device || subject_is_host_root(&c->subject, &need) == YES);
+	}
 	if (a == ACTION_MOVE)
 		assert_true(c->f.victim_in_scope &&
 			    (c->f.target_below_victim || c->f.ancestor_in_scope));
@@ -349,6 +440,64 @@ static void test_random_facts(void **state)
 		check_never(&c, expect);
 		reveal(&c, expect, "random", i & 1);
 		check_every_subset(&c, expect, "random");
+	}
+}
+
+/* What is granted of the controllers, and which level is at fault. */
+static void test_levels(void **state)
+{
+	static const struct {
+		struct row row;
+		unsigned controllers, level;
+	} cases[] = {
+#define BASE .action = ACTION_CREATE, .who = CROOT, WAY(D(C, C, 0755)), .missing = 1
+		{{.about = "all there", BASE, WANTS("memory")}, MEMORY, 0},
+		{{.about = "one level", BASE, WANTS("memory"), RUNGS(RUNG(C, C, MEMORY, 0))},
+			MEMORY, 0},
+		{{.about = "the rest of all",
+			 BASE,
+			 WANTS("memory,pids"),
+			 .optional = true,
+			 RUNGS(RUNG(C, C, PIDS, 0))},
+			PIDS, 0},
+		{{.about = "none of all",
+			 BASE,
+			 WANTS("memory,pids"),
+			 .optional = true,
+			 RUNGS(RUNG(0, 0, MEMORY | PIDS, 0))},
+			0, 0},
+		{{.about = "of all what is there",
+			 BASE,
+			 WANTS("memory,pids"),
+			 .optional = true,
+			 RUNGS(RUNG(0, 0, MEMORY | PIDS, PIDS))},
+			PIDS, 0},
+		{{.about = "the second",
+			 BASE,
+			 .expect = REASON_LEVEL_PRIVILEGE,
+			 WANTS("memory"),
+			 RUNGS(RUNG(C, C, MEMORY, 0), RUNG(0, 0, 0, 0))},
+			0, 1},
+		{{.about = "the first that lacks it",
+			 BASE,
+			 .expect = REASON_LEVEL_SYSTEMD,
+			 WANTS("pids"),
+			 RUNGS(RUNG(0, 0, MEMORY | PIDS, PIDS),
+				 RUNG(C, C, PIDS, 0, .systemd = true))},
+			0, 1},
+#undef BASE
+	};
+	static struct call c;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct verdict v;
+
+		call_of_row(&cases[i].row, &c);
+		v = decide_with(&c, FACTS_ALL, true);
+		assert_int_equal(v.reason, cases[i].row.expect);
+		assert_int_equal(v.controllers, cases[i].controllers);
+		assert_int_equal(v.level, cases[i].level);
 	}
 }
 
@@ -390,6 +539,13 @@ static void test_common_calls_need_few_facts(void **state)
 			 CHILD,
 			 LIMIT_KEY},
 			FACT_NS | FACT_CAPS},
+		{{.about = "limit a child on v2",
+			 .action = ACTION_LIMIT,
+			 .who = CROOT,
+			 CHILD,
+			 LIMIT_KEY,
+			 V2},
+			0},
 	};
 	static struct call c;
 
@@ -441,6 +597,7 @@ int main(void)
 		cmocka_unit_test(test_facts_revealed_on_demand),
 		cmocka_unit_test(test_no_subset_of_facts_changes_a_row),
 		cmocka_unit_test(test_random_facts),
+		cmocka_unit_test(test_levels),
 		cmocka_unit_test(test_common_calls_need_few_facts),
 		cmocka_unit_test(test_incomplete_questions_grant_nothing),
 	};

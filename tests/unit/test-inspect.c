@@ -19,7 +19,6 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "../../daemon/identity.h"
@@ -296,7 +295,7 @@ static bool cgroups_make(const struct hierarchy *h, uint64_t *ret_id)
 	char below[80];
 	struct stat st;
 
-	if (strstr(h->name, "cpuset"))
+	if (!h->v2 && strstr(h->name, "cpuset"))
 		return false;
 	snprintf(below, sizeof(below), "%s/%s", name, name);
 	if (mkdirat(h->root_fd, name, 0755) < 0)
@@ -430,43 +429,6 @@ static void test_cgroupns_many(void **state)
 	cgroups_remove(h);
 }
 
-static void mark_check(const struct hierarchy *h)
-{
-	int fd = openat(h->root_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	static const char other[] = "1";
-
-	assert_true(fd >= 0);
-	for (enum mark m = 0; m < MARK_MAX; m++) {
-		assert_int_equal(inspect_mark_get(inspector, fd, m), 0);
-		assert_int_equal(inspect_mark_clear(inspector, fd, m), 0);
-		assert_int_equal(inspect_mark_set(inspector, fd, m), 0);
-		assert_int_equal(inspect_mark_set(inspector, fd, m), 0);
-		assert_int_equal(inspect_mark_get(inspector, fd, m), 1);
-		assert_int_equal(inspect_mark_get(inspector, fd, 1 - m), 0);
-		assert_int_equal(inspect_mark_clear(inspector, fd, m), 0);
-		assert_int_equal(inspect_mark_get(inspector, fd, m), 0);
-	}
-	/* another cgroup's, copied */
-	assert_int_equal(fsetxattr(fd, "trusted.cgmd.leaf", other, strlen(other), 0), 0);
-	assert_int_equal(inspect_mark_get(inspector, fd, MARK_LEAF), 0);
-	close(fd);
-	assert_int_equal(inspect_mark_get(inspector, fd, MARK_LEAF), -EBADF);
-	assert_int_equal(inspect_mark_get(inspector, -EBADF, MARK_LEAF), -EBADF);
-}
-
-static void test_marks(void **state)
-{
-	need_root();
-	for (unsigned i = 0; i < all.n; i++) {
-		uint64_t id;
-
-		if (!cgroups_make(&all.list[i], &id))
-			continue;
-		mark_check(&all.list[i]);
-		cgroups_remove(&all.list[i]);
-	}
-}
-
 static void test_inspector_gone(void **state)
 {
 	struct inspector *fresh;
@@ -589,7 +551,6 @@ int main(void)
 		cmocka_unit_test(test_gone),
 		cmocka_unit_test(test_cgroupns_root_hopping_34),
 		cmocka_unit_test(test_cgroupns_many),
-		cmocka_unit_test(test_marks),
 		cmocka_unit_test(test_inspector_gone),
 		cmocka_unit_test(test_identity_20),
 	};

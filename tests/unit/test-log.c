@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -221,6 +223,51 @@ static void test_limit_in_all(void **state)
 	assert_int_equal(count(f->text, "950 more denials and warnings were not logged\nend\n"), 1);
 }
 
+#define THREADS 4
+#define LINES 300000
+
+static void *log_much(void *unused)
+{
+	for (uint64_t i = 0; i < LINES; i++)
+		log_limited(LOG_WARNING, i, "from a thread");
+	return unused;
+}
+
+/* Workers log, too: each line is there or counted. */
+static void test_threads(void **state)
+{
+	struct fixture *f = *state;
+	unsigned long told = 0, n;
+	pthread_t threads[THREADS];
+	int pipe = dup(STDERR_FILENO), file = memfd_create("log", MFD_CLOEXEC);
+	static char text[1024 * 1024];
+	ssize_t size;
+
+	dup2(file, STDERR_FILENO);
+	for (int i = 0; i < THREADS; i++)
+		pthread_create(&threads[i], NULL, log_much, NULL);
+	for (int i = 0; i < THREADS; i++)
+		pthread_join(threads[i], NULL);
+	second_wait();
+	log_limited(LOG_WARNING, 1, "last");
+	dup2(pipe, STDERR_FILENO);
+	close(pipe);
+	restore(f);
+	size = pread(file, text, sizeof(text) - 1, 0);
+	close(file);
+	assert_true(size > 0);
+	told = count(text, "from a thread");
+	for (char *at = text; (at = strstr(at, " more denials")); at++) {
+		char *line = at;
+
+		while (line > text && line[-1] != '\n')
+			line--;
+		assert_int_equal(sscanf(line, "%lu more", &n), 1);
+		told += n;
+	}
+	assert_int_equal(told, THREADS * LINES);
+}
+
 static void test_full_pipe(void **state)
 {
 	struct fixture *f = *state;
@@ -260,6 +307,7 @@ int main(void)
 		TEST(test_denials_are_limited),
 		TEST(test_none_hides_another),
 		TEST(test_limit_in_all),
+		TEST(test_threads),
 		TEST(test_full_pipe),
 		TEST(test_no_reader),
 	};

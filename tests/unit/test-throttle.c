@@ -28,7 +28,7 @@ static void test_what_is_no_line(void **state)
 {
 	static const char *const texts[] = {"8", "8:0", "8:0 ", "8:0  1", "8:0 -1", "8:0 1x",
 		"a:0 1", ":0 1", "8:0 18446744073709551616", "4294967296:0 1", " 8:0 1", "8:0\t1",
-		"8:0 1 ", "\n"};
+		"8:0 1 ", "\n", "4096:0 1", "0:1048576 1", "0:8388608 1"};
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
