@@ -3,6 +3,9 @@
  * bench CGMD CGM: what a call, a connection and a start of the daemon cost, and its size. In a cage
  * (tests/system/cage) as root; tests/bench/run does it.
  *
+ * bench v2 CGMD: the six-call cycle, enabling controllers and evacuating tasks, against the same by
+ * system calls; on pure cgroup v2.
+ *
  * bench count CGMD: starts the daemon, says "daemon CORE INSPECTOR", and does for each line "root
  * JOB N" or "container JOB N" that it reads that job, says "ready JOB", waits for a line, does it
  * again, and says "done": for those who count system calls in between. Without a line it ends.
@@ -47,11 +50,11 @@ static double task_run(void *userdata, unsigned n)
 }
 
 static void compare_tasks(const char *label, const char *name_a, struct task a, const char *name_b,
-	struct task b, unsigned n, double aim)
+	struct task b, unsigned rounds, unsigned n, double aim)
 {
 	const struct side side_a = {name_a, task_run, &a}, side_b = {name_b, task_run, &b};
 
-	compare(label, &side_a, &side_b, 15, n, aim);
+	compare(label, &side_a, &side_b, rounds, n, aim);
 }
 
 static void bench_calls(const char *who, enum who client, enum who raw)
@@ -62,20 +65,20 @@ static void bench_calls(const char *who, enum who client, enum who raw)
 
 #define LABEL(text) (snprintf(label, sizeof(label), "%s, %s", text, who), label)
 	compare_tasks(LABEL("Ping"), "cgmd", (struct task){ours, "Ping"}, "bare sd-bus",
-		(struct task){bare, "Ping"}, 2000, 1.3);
+		(struct task){bare, "Ping"}, 15, 2000, 1.3);
 	compare_tasks(LABEL("GetValue of ''"), "GetValue", (struct task){ours, "GetValue-own"},
-		"Ping", (struct task){ours, "Ping"}, 1000, 1.7);
+		"Ping", (struct task){ours, "Ping"}, 15, 1000, 1.7);
 	compare_tasks(LABEL("GetValue of a child"), "GetValue", (struct task){ours, "GetValue"},
-		"Ping", (struct task){ours, "Ping"}, 1000, 1.7);
+		"Ping", (struct task){ours, "Ping"}, 15, 1000, 1.7);
 	compare_tasks(LABEL("GetValue of a child"), "GetValue", (struct task){ours, "GetValue"},
-		"system calls", (struct task){by_hand, "raw-GetValue"}, 1000, 0);
+		"system calls", (struct task){by_hand, "raw-GetValue"}, 15, 1000, 0);
 	compare_tasks(LABEL("six-call cycle"), "cycle", (struct task){ours, "cycle"},
-		"system calls", (struct task){by_hand, "raw-cycle"}, 200, 3);
+		"system calls", (struct task){by_hand, "raw-cycle"}, 15, 200, 3);
 	compare_tasks(LABEL("MovePid by credentials"), "MovePidScm",
 		(struct task){ours, "MovePidScm-stay"}, "MovePid",
-		(struct task){ours, "MovePid-stay"}, 500, 4);
+		(struct task){ours, "MovePid-stay"}, 15, 500, 4);
 	compare_tasks(LABEL("connect, authenticate, Ping"), "cgmd", (struct task){ours, "connect"},
-		"bare sd-bus", (struct task){bare, "connect"}, 200, 0);
+		"bare sd-bus", (struct task){bare, "connect"}, 15, 200, 0);
 #undef LABEL
 	worker_free(ours);
 	worker_free(bare);
@@ -226,6 +229,39 @@ static void bench_all(const char *cgmd, const char *cgm)
 	daemon_stop(&d);
 }
 
+static void bench_v2_of(const char *who, enum who client, enum who raw)
+{
+	struct worker *ours = worker_new(client, ADDRESS), *by_hand = worker_new(raw, NULL);
+	static const struct {
+		const char *label, *ours, *raw;
+		unsigned rounds, n;
+		double aim;
+	} rows[] = {
+		{"six-call cycle", "cycle", "raw-cycle", 15, 20, 3},
+		{"three controllers enabled through four levels", "enable", "raw-enable", 31, 1, 2},
+		{"1,000 tasks evacuated", "evacuate", "raw-evacuate", 9, 1, 2},
+	};
+	char label[96];
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		snprintf(label, sizeof(label), "%s, %s", rows[i].label, who);
+		compare_tasks(label, "cgmd", (struct task){ours, rows[i].ours}, "system calls",
+			(struct task){by_hand, rows[i].raw}, rows[i].rounds, rows[i].n,
+			rows[i].aim);
+	}
+	worker_free(ours);
+	worker_free(by_hand);
+}
+
+static void bench_v2(const char *cgmd)
+{
+	struct daemon d = daemon_start(cgmd, SOCKET);
+
+	bench_v2_of("host root", WHO_ROOT, WHO_RAW_ROOT);
+	bench_v2_of("container", WHO_CONTAINER, WHO_RAW_CONTAINER);
+	daemon_stop(&d);
+}
+
 /* Everything on one processor, unless told otherwise: an idle one that must be woken takes longer
  * than the call, and in a virtual machine any time. */
 static void stay_on_one(void)
@@ -282,6 +318,8 @@ int main(int argc, char *argv[])
 	unlink(BARE);
 	if (strcmp(argv[1], "count") == 0)
 		count(argv[2]);
+	else if (strcmp(argv[1], "v2") == 0)
+		bench_v2(argv[2]);
 	else
 		bench_all(argv[1], argv[2]);
 	return 0;

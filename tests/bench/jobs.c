@@ -15,23 +15,10 @@
 #include "measure.h"
 #include "place.h"
 
-#define LIMIT "memory.limit_in_bytes"
 #define VALUE "104857600"
 #define FILES_MAX 128
 
 static const char auth[] = "\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n";
-
-/* Fails loudly: a refusal must not pass for a fast answer. */
-#define CALL(c, member, reply, ...)                                                           \
-	do {                                                                                  \
-		sd_bus_error error_ = SD_BUS_ERROR_NULL;                                      \
-		int r_ = sd_bus_call_method((c)->bus, NULL, "/org/linuxcontainers/cgmanager", \
-			"org.linuxcontainers.cgmanager0_0", member, &error_, (reply),         \
-			__VA_ARGS__);                                                         \
-		if (r_ < 0)                                                                   \
-			fprintf(stderr, "bench: %s\n", error_.message);                       \
-		need(r_, member);                                                             \
-	} while (0)
 
 static void name_of(char *buf, size_t size, unsigned i)
 {
@@ -67,7 +54,7 @@ static void child_before(struct bench_client *c, unsigned n)
 
 static void child_after(struct bench_client *c, unsigned n)
 {
-	need(place_move(c->dir, ".", c->victim), "moving back");
+	need(place_move(c->dir, place_home(), c->victim), "moving back");
 	/* After RemoveOnEmpty the daemon may have been faster. */
 	if (unlinkat(c->dir, "child", AT_REMOVEDIR) < 0 && errno != ENOENT)
 		need(-errno, "child");
@@ -100,7 +87,7 @@ static void get_own(struct bench_client *c, unsigned i)
 {
 	sd_bus_message *reply = NULL;
 
-	CALL(c, "GetValue", &reply, "sss", "memory", "", LIMIT);
+	CALL(c, "GetValue", &reply, "sss", "memory", "", place_limit());
 	reply_drop(reply);
 }
 
@@ -108,23 +95,26 @@ static void get_child(struct bench_client *c, unsigned i)
 {
 	sd_bus_message *reply = NULL;
 
-	CALL(c, "GetValue", &reply, "sss", "memory", "child", LIMIT);
+	CALL(c, "GetValue", &reply, "sss", "memory", "child", place_limit());
 	reply_drop(reply);
 }
 
 static void get_raw(struct bench_client *c, unsigned i)
 {
-	char text[64];
-	int fd = need_errno(openat(c->dir, "child/" LIMIT, O_RDONLY | O_CLOEXEC), LIMIT);
+	char text[64], path[64];
+	int fd;
 
-	need_errno((int)read(fd, text, sizeof(text)), LIMIT);
-	need_errno((int)read(fd, text, sizeof(text)), LIMIT);
+	snprintf(path, sizeof(path), "child/%s", place_limit());
+	fd = need_errno(openat(c->dir, path, O_RDONLY | O_CLOEXEC), path);
+
+	need_errno((int)read(fd, text, sizeof(text)), place_limit());
+	need_errno((int)read(fd, text, sizeof(text)), place_limit());
 	close(fd);
 }
 
 static void set(struct bench_client *c, unsigned i)
 {
-	CALL(c, "SetValue", NULL, "ssss", "memory", "child", LIMIT, VALUE);
+	CALL(c, "SetValue", NULL, "ssss", "memory", "child", place_limit(), VALUE);
 }
 
 /* Does not wait for the kernel, so it is done in the loop itself. */
@@ -171,7 +161,7 @@ static void mode(struct bench_client *c, unsigned i)
 static void move_there(struct bench_client *c, unsigned i)
 {
 	CALL(c, "MovePid", NULL, "ssi", "memory", "child", c->victim);
-	need(place_move(c->dir, ".", c->victim), "moving back");
+	need(place_move(c->dir, place_home(), c->victim), "moving back");
 }
 
 static void move_back(struct bench_client *c, unsigned i)
@@ -193,10 +183,12 @@ static void move_stay_scm(struct bench_client *c, unsigned i)
 
 static void move_abs(struct bench_client *c, unsigned i)
 {
-	static const char *const paths[] = {"/bench-root/child", "/child"};
+	char path[64] = "/child";
 
-	CALL(c, "MovePidAbs", NULL, "ssi", "memory", paths[c->chown_to == 1], c->victim);
-	need(place_move(c->dir, ".", c->victim), "moving back");
+	if (c->chown_to != 1)
+		snprintf(path, sizeof(path), "/%s/child", c->place);
+	CALL(c, "MovePidAbs", NULL, "ssi", "memory", path, c->victim);
+	need(place_move(c->dir, place_home(), c->victim), "moving back");
 }
 
 static void locate(struct bench_client *c, unsigned i)
@@ -272,31 +264,41 @@ static void release(struct bench_client *c, unsigned i)
 static void cycle(struct bench_client *c, unsigned i)
 {
 	CALL(c, "Create", NULL, "ss", "memory", "cycle");
-	CALL(c, "SetValue", NULL, "ssss", "memory", "cycle", LIMIT, VALUE);
+	CALL(c, "SetValue", NULL, "ssss", "memory", "cycle", place_limit(), VALUE);
 	CALL(c, "Chown", NULL, "ssii", "memory", "cycle", c->chown_to, c->chown_to);
 	CALL(c, "MovePid", NULL, "ssi", "memory", "cycle", c->victim);
 	CALL(c, "MovePid", NULL, "ssi", "memory", "", c->victim);
 	CALL(c, "Remove", NULL, "ssi", "memory", "cycle", 0);
 }
 
+void jobs_give(struct bench_client *c, int dirfd)
+{
+	if (!c->give)
+		return;
+	/* Where a controller is not enabled, its files are not there. */
+	for (char **file = c->files; *file; file++)
+		if (fchownat(dirfd, *file, c->give, c->give, AT_SYMLINK_NOFOLLOW) < 0 &&
+			errno != ENOENT)
+			need(-errno, *file);
+	need_errno(fchown(dirfd, c->give, c->give), "fchown");
+}
+
 /* The same by system calls, in the shortest way: the files' names are known beforehand. */
 static void cycle_raw(struct bench_client *c, unsigned i)
 {
+	const char *threads = place_pure() ? "cgroup.threads" : "tasks";
 	uid_t other = (c->give ? c->give : 0) + c->chown_to;
 	int fd;
 
 	need_errno(mkdirat(c->dir, "raw", 0755), "mkdir");
 	fd = need_errno(openat(c->dir, "raw", O_RDONLY | O_DIRECTORY | O_CLOEXEC), "raw");
-	for (char **file = c->files; c->give && *file; file++)
-		need_errno(fchownat(fd, *file, c->give, c->give, AT_SYMLINK_NOFOLLOW), *file);
-	if (c->give)
-		need_errno(fchown(fd, c->give, c->give), "raw");
-	need(place_write(fd, LIMIT, VALUE "\n"), LIMIT);
+	jobs_give(c, fd);
+	need(place_write(fd, place_limit(), VALUE "\n"), place_limit());
 	need_errno(fchownat(fd, "cgroup.procs", other, other, 0), "cgroup.procs");
-	need_errno(fchownat(fd, "tasks", other, other, 0), "tasks");
+	need_errno(fchownat(fd, threads, other, other, 0), threads);
 	need_errno(fchown(fd, other, other), "raw");
 	need(place_move(fd, ".", c->victim), "moving");
-	need(place_move(c->dir, ".", c->victim), "moving back");
+	need(place_move(c->dir, place_home(), c->victim), "moving back");
 	close(fd);
 	need_errno(unlinkat(c->dir, "raw", AT_REMOVEDIR), "rmdir");
 }
@@ -364,6 +366,10 @@ static const struct job jobs[] = {
 	{true, "ListControllers", NULL, controllers, NULL},
 	{true, "Prune", made_before, prune, made_after},
 	{true, "RemoveOnEmpty", child_entered, release, child_after},
+	{false, "enable", enable_before, enable, enable_after},
+	{false, "evacuate", evacuate_before, evacuate, evacuate_after},
+	{false, "raw-enable", enable_before, enable_raw, enable_after},
+	{false, "raw-evacuate", evacuate_before, evacuate_raw, evacuate_after},
 	{false, "cycle", NULL, cycle, NULL},
 	{false, "connect", NULL, connection, NULL},
 	{false, "hold", NULL, hold, NULL},

@@ -9,8 +9,10 @@
 struct bench_client {
 	sd_bus *bus;	     /* NULL: raw */
 	const char *address; /* of the server, for jobs that connect */
-	int dir;	     /* the worker's own memory cgroup */
+	const char *place;   /* the name of the worker's own cgroup */
+	int dir;	     /* this, where memory is */
 	pid_t victim;	     /* a task in it that only waits */
+	pid_t *crowd;	     /* many such, of the jobs of jobs-v2.c */
 	uid_t give;	     /* raw: whom new cgroups are given to; 0: nobody */
 	uid_t chown_to;	     /* as the worker's namespace has it */
 	char **files;	     /* raw: the names of the files of a new cgroup */
@@ -34,3 +36,27 @@ const struct job *job_at(unsigned i);
 void move_scm(struct bench_client *c, const char *cgroup);
 /* The raw cycle's names, and that it can be done at all. */
 void jobs_prepare(struct bench_client *c);
+/* Raw: a new cgroup is given to whom the worker gives it. */
+void jobs_give(struct bench_client *c, int dirfd);
+
+/* Of jobs-v2.c, which needs pure cgroup v2. */
+void enable_before(struct bench_client *c, unsigned n);
+void enable(struct bench_client *c, unsigned i);
+void enable_raw(struct bench_client *c, unsigned i);
+void enable_after(struct bench_client *c, unsigned n);
+void evacuate_before(struct bench_client *c, unsigned n);
+void evacuate(struct bench_client *c, unsigned i);
+void evacuate_raw(struct bench_client *c, unsigned i);
+void evacuate_after(struct bench_client *c, unsigned n);
+
+/* Fails loudly: a refusal must not pass for a fast answer. */
+#define CALL(c, member, reply, ...)                                                           \
+	do {                                                                                  \
+		sd_bus_error error_ = SD_BUS_ERROR_NULL;                                      \
+		int r_ = sd_bus_call_method((c)->bus, NULL, "/org/linuxcontainers/cgmanager", \
+			"org.linuxcontainers.cgmanager0_0", member, &error_, (reply),         \
+			__VA_ARGS__);                                                         \
+		if (r_ < 0)                                                                   \
+			fprintf(stderr, "bench: %s\n", error_.message);                       \
+		need(r_, member);                                                             \
+	} while (0)

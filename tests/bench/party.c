@@ -29,6 +29,7 @@ struct order {
 };
 
 struct worker {
+	char place[32]; /* its cgroup, which no other is in */
 	pid_t pid;
 	int sock;
 };
@@ -40,8 +41,8 @@ static const struct row {
 } rows[] = {
 	[WHO_ROOT] = {"bench-root", 0, false, false},
 	[WHO_CONTAINER] = {"bench-c", BASE, true, false},
-	[WHO_RAW_ROOT] = {"bench-root", 0, false, true},
-	[WHO_RAW_CONTAINER] = {"bench-c", BASE, false, true},
+	[WHO_RAW_ROOT] = {"bench-raw", 0, false, true},
+	[WHO_RAW_CONTAINER] = {"bench-raw-c", BASE, false, true},
 };
 
 static void die_with_parent(void)
@@ -75,21 +76,21 @@ static double job_run(const struct job *job, struct bench_client *c, unsigned n)
 	return (end - start) / n;
 }
 
-static _Noreturn void worker_serve(const struct row *row, int sock, const char *address)
+static _Noreturn void worker_serve(
+	const struct row *row, const char *place, int sock, const char *address)
 {
 	struct bench_client c = {
+		.place = place,
 		.address = address,
 		.give = row->raw ? row->owner : 0,
 		.chown_to = row->owner ? 1 : 1000,
 	};
 	struct order order;
-	char path[64];
 
-	snprintf(path, sizeof(path), MEMORY "/%s", row->place);
-	c.dir = need_errno(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path);
+	c.dir = place_open(place);
 	c.victim = victim_start();
 	if (row->raw)
-		need(place_move(c.dir, ".", c.victim), "moving the victim");
+		need(place_move(c.dir, place_home(), c.victim), "moving the victim");
 	jobs_prepare(&c);
 	if (address && !row->raw) {
 		need(sd_bus_new(&c.bus), "sd_bus_new");
@@ -147,13 +148,15 @@ static void write_maps(pid_t pid)
 
 struct worker *worker_new(enum who who, const char *address)
 {
+	static unsigned count;
 	const struct row *row = &rows[who];
 	struct worker *w = calloc(1, sizeof(*w));
 	int pair[2];
 
 	if (!w)
 		need(-ENOMEM, "worker");
-	place_make(row->place, row->owner);
+	snprintf(w->place, sizeof(w->place), "%s-%u", row->place, count++);
+	place_make(w->place, row->owner);
 	need_errno(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), "socketpair");
 	fflush(stdout);
 	w->pid = need_errno(fork(), "fork");
@@ -163,16 +166,19 @@ struct worker *worker_new(enum who who, const char *address)
 		wait_byte(pair[1]);
 		if (row->container)
 			become_container(pair[1]);
-		worker_serve(row, pair[1], address);
+		worker_serve(row, w->place, pair[1], address);
 	}
 	close(pair[1]);
 	w->sock = pair[0];
 	if (!row->raw)
-		place_enter(row->place, w->pid);
+		place_enter(w->place, w->pid);
+	if (!row->container)
+		place_settle(w->place, row->owner);
 	need_errno((int)send(w->sock, "p", 1, 0), "send");
 	if (row->container) {
 		wait_byte(w->sock);
 		write_maps(w->pid);
+		place_settle(w->place, row->owner);
 		need_errno((int)send(w->sock, "m", 1, 0), "send");
 	}
 	return w;

@@ -9,10 +9,10 @@
 
 /* Which requestor a worker is. */
 enum who {
-	WHO_ROOT,      /* host root, in /bench-root */
-	WHO_CONTAINER, /* root of user, pid and cgroup namespaces, uid 100000 outside, in /bench-c
+	WHO_ROOT,      /* host root, in a cgroup of its own */
+	WHO_CONTAINER, /* root of user, pid and cgroup namespaces, uid 100000 outside, in one too
 			*/
-	WHO_RAW_ROOT,  /* no client at all: the system calls, on what WHO_ROOT has */
+	WHO_RAW_ROOT,  /* no client at all: the system calls, on what WHO_ROOT would have */
 	WHO_RAW_CONTAINER,
 };
 

@@ -4,12 +4,47 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "measure.h"
+
+/* What cgmd makes for tasks of a cgroup that cannot hold them, and knows again; see daemon/leaf.h.
+ */
+#define LEAF ".cgm_leaf"
+#define LEAF_MARK "trusted.cgmd.leaf"
+
+bool place_pure(void)
+{
+	struct statfs fs;
+
+	return statfs(CGROUPS, &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
+}
+
+int place_open(const char *name)
+{
+	char path[96];
+
+	snprintf(path, sizeof(path), CGROUPS "%s/%s", place_pure() ? "" : "/memory", name);
+	return need_errno(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path);
+}
+
+const char *place_limit(void)
+{
+	return place_pure() ? "memory.max" : "memory.limit_in_bytes";
+}
+
+const char *place_home(void)
+{
+	return place_pure() ? LEAF : ".";
+}
 
 int place_write(int dirfd, const char *name, const char *text)
 {
@@ -74,6 +109,11 @@ static void each(void (*fn)(int top, const char *name, pid_t id), const char *na
 
 	if (!dir)
 		need(-errno, CGROUPS);
+	if (place_pure()) {
+		fn(dirfd(dir), name, id);
+		closedir(dir);
+		return;
+	}
 	while ((entry = readdir(dir))) {
 		int top;
 
@@ -100,7 +140,53 @@ static void enter_fn(int top, const char *name, pid_t id)
 
 void place_make(const char *name, uid_t owner)
 {
+	if (place_pure())
+		need(place_write(AT_FDCWD, CGROUPS "/cgroup.subtree_control", ENABLE), CGROUPS);
 	each(make_fn, name, (pid_t)owner);
+}
+
+void place_move_all(int dirfd, const char *from, const char *to)
+{
+	char path[64], text[16384], *end;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/cgroup.procs", from);
+	fd = need_errno(openat(dirfd, path, O_RDONLY | O_CLOEXEC), path);
+	/* From its beginning, until it is found empty. */
+	while ((n = pread(fd, text, sizeof(text) - 1, 0)) > 0) {
+		text[n] = '\0';
+		for (char *line = text; (end = strchr(line, '\n')); line = end + 1) {
+			int r = place_move(dirfd, to, atoi(line));
+
+			if (r != -ESRCH)
+				need(r, to);
+		}
+	}
+	need_errno((int)n, path);
+	close(fd);
+}
+
+void place_settle(const char *name, uid_t owner)
+{
+	int fd;
+
+	if (!place_pure())
+		return;
+	fd = place_open(name);
+	if (faccessat(fd, LEAF, F_OK, 0) < 0) {
+		char path[128], mark[32];
+		struct stat st;
+
+		make_in(fd, LEAF, owner);
+		snprintf(path, sizeof(path), CGROUPS "/%s/" LEAF, name);
+		need_errno(stat(path, &st), path);
+		snprintf(mark, sizeof(mark), "%ju", (uintmax_t)st.st_ino);
+		need_errno(setxattr(path, LEAF_MARK, mark, strlen(mark), 0), path);
+	}
+	place_move_all(fd, ".", LEAF);
+	need(place_write(fd, "cgroup.subtree_control", ENABLE), "cgroup.subtree_control");
+	close(fd);
 }
 
 void place_enter(const char *name, pid_t pid)

@@ -27,6 +27,8 @@ enum {
 	CASE_AS_IS = 1 << 1,	    /* the values are sent as they are, in the twin too */
 	CASE_NO_INTERFACE = 1 << 2, /* the field is left out */
 	CASE_DIRECT = 1 << 3,	    /* a proxy cannot pass it on */
+	CASE_V1 = 1 << 4, /* of what v1 alone has: several hierarchies, files of its own */
+	CASE_V2 = 1 << 5, /* the same where v2 is all there is */
 };
 
 /*
@@ -41,8 +43,10 @@ struct test_case {
 	const char *value[8];
 	unsigned flags;
 	const char *path, *interface; /* where they are not those of the contract */
-	const char *after; /* "PATH UID GID MODE": then the file in the container's cgroup is so */
-	const char *gone;  /* then this cgroup of the container goes, sooner or later */
+	/* "PATH UID GID MODE": then the file in the container's cgroup is so; v2's cgroup.threads
+	 * goes by the name of v1's tasks. */
+	const char *after;
+	const char *gone; /* then this cgroup of the container goes, sooner or later */
 };
 
 extern const struct test_case cases[];

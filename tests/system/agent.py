@@ -177,9 +177,11 @@ def spawn_here(options, fd):
     for unused in (up[1], down[0]):
         os.close(unused)
     try:
-        if options.get("user") and os.read(up[0], 1) and options.get("maps"):
-            write_maps(pid, options["maps"])
-        os.write(down[1], b"m")
+        # Only who makes a user namespace waits for its maps; others may be gone by now.
+        if options.get("user"):
+            if os.read(up[0], 1) and options.get("maps"):
+                write_maps(pid, options["maps"])
+            os.write(down[1], b"m")
     finally:
         os.close(up[0])
         os.close(down[1])
@@ -194,7 +196,7 @@ class Agent:
     def __init__(self, channel, name):
         self.channel, self.name, self.children = channel, name, []
         # A bound only: an agent that was frozen by a fault must not hold up the tests for ever.
-        channel.settimeout(120)
+        channel.settimeout(600)
         hello, _, self.pid = get(channel)
         if hello != "hello":
             raise hello
@@ -304,6 +306,20 @@ def end_task(pid):
         pass
 
 
+def fork_parent():
+    """A shell that forks when it is told to; its children are small, and wait until this process ends."""
+    import subprocess
+    script = "exec 3<&0; read n; while [ $n -gt 0 ]; do (read x <&3) & echo $!; n=$((n - 1)); done; wait"
+    here["fork"] = subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    return here["fork"].pid
+
+
+def fork_many(count):
+    here["fork"].stdin.write(b"%d\n" % count)
+    here["fork"].stdin.flush()
+    return [int(here["fork"].stdout.readline()) for _ in range(count)]
+
+
 def zombie():
     """A child that has ended and is not waited for."""
     pid = os.fork()
@@ -322,11 +338,11 @@ def shell(command):
     """(exit code, stdout, stderr) of a command."""
     import subprocess
     done = subprocess.run(command, shell=isinstance(command, str), capture_output=True, text=True,
-                          stdin=subprocess.DEVNULL, timeout=120)
+                          stdin=subprocess.DEVNULL, timeout=600)
     return done.returncode, done.stdout, done.stderr
 
 
-def wait_until(condition, what, seconds=20):
+def wait_until(condition, what, seconds=120):
     """Waits for a condition; the time is only a bound."""
     deadline = time.monotonic() + seconds
     while True:

@@ -2,6 +2,7 @@
 """Which tests there are, and how they are run: one line each, `ok`, `FAIL` or `skip`."""
 
 import os
+import resource
 import sys
 import time
 import traceback
@@ -9,6 +10,8 @@ import traceback
 import world
 
 tests = []
+# What the tests with many connections need.
+FILES_MAX = 20000
 
 
 class Skip(Exception):
@@ -41,7 +44,19 @@ def each(*values):
 def needs(*controllers):
     for controller in controllers:
         if not world.have(controller):
-            raise Skip(f"no {controller} hierarchy is mounted here")
+            raise Skip(f"the cgroup v2 here has no {controller}" if world.PURE else
+                       f"no {controller} hierarchy is mounted here")
+
+
+def only_v1(what):
+    """For a test of what v2 does not have; the text says what."""
+    if world.PURE:
+        raise Skip(f"only cgroup v1 has {what}")
+
+
+def only_v2(what):
+    if not world.PURE:
+        raise Skip(f"only pure cgroup v2 has {what}")
 
 
 def equal(got, wanted, what=""):
@@ -74,12 +89,28 @@ def run_one(program, name, function, verbose):
     return kind
 
 
-def main(program, words, verbose):
-    """Runs the tests whose names hold one of the words, all if there are none."""
+def chosen(words, shard, shards):
+    """The tests whose names hold one of the words, all if there are none; and of these every so many."""
+    found = [(name, function) for name, function in tests
+             if not words or any(word in name for word in words)]
+    return found[shard - 1::shards]
+
+
+def more_files():
+    """Raises the hard limit on open files where it is lower and we may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < FILES_MAX:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, FILES_MAX))
+        except (ValueError, PermissionError):
+            pass
+
+
+def main(program, those, verbose):
     os.umask(0o022)
+    more_files()
     count = {"ok": 0, "FAIL": 0, "skip": 0}
-    for name, function in tests:
-        if not words or any(word in name for word in words):
-            count[run_one(program, name, function, verbose)] += 1
+    for name, function in those:
+        count[run_one(program, name, function, verbose)] += 1
     print(f"{count['ok']} passed, {count['FAIL']} failed, {count['skip']} skipped")
     return 1 if count["FAIL"] else 0

@@ -23,6 +23,8 @@ def test_cgm_verbs(w):
     pid = str(client.run(agent.fork_task))
     steps = (
         (("ping",), ""), (("apiversion",), "10\n"),
+        (("translate", "pids.max", "5"),
+         "neutral  pids.max 5\nv1       pids.max 5\nv2       pids.max 5\n"),
         (("create", "memory", "x/y"), ""), (("create", "memory", "x/y"), "Path existed\n"),
         (("listchildren", "memory"), "x\n"), (("listchildren", "memory", "x"), "y\n"),
         (("setvalue", "memory", "x", "memory.limit_in_bytes", "8388608"), ""),
@@ -41,9 +43,9 @@ def test_cgm_verbs(w):
         if wanted is not None:
             equal(out, wanted, " ".join(words))
     code, out, _ = cgm(client, "listcontrollers")
-    assert code == 0 and "memory" in out.split(), out
+    assert code == 0 and "memory" in out.replace(",", " ").split(), out
     code, out, _ = cgm(client, "listkeys", "memory")
-    assert code == 0 and "tasks 0 0 100644\n" in out, out
+    assert code == 0 and "cgroup.procs 0 0 100644\n" in out, out
 
 
 @test

@@ -54,6 +54,11 @@ NO_KEY = ("memory", "", "no.such.key")
 NO_KEY_TEXT = "GetValue memory: no.such.key: " + world.REASONS["KEY_MISSING"]
 
 
+def named(text):
+    """The controllers of a list, an entry of which may name several."""
+    return re.findall(r"[\w=]+", text)
+
+
 @each(*WHO)
 def test_busctl_call(w, who):
     needs("memory")
@@ -63,7 +68,7 @@ def test_busctl_call(w, who):
     equal(tool.gives("call", ":1.0", PATH, INTERFACE, "Create", "ss", "memory", "job"), "i -1\n")
     equal(tool.gives(*call, "ListChildren", "ss", "memory", ""), 'as 1 "job"\n')
     equal(tool.gives(*call, "Create", "ss", "memory", "job"), "i 1\n")
-    assert '"memory"' in tool.gives(*call, "ListControllers")
+    assert "memory" in named(tool.gives(*call, "ListControllers"))
     tool.refuses(NO_KEY_TEXT, *call, "GetValue", "sss", *NO_KEY)
     tool.refuses("the signature 'i'", *call, "Ping", "s", "x")
     tool.refuses("There is no Nosuch", *call, "Nosuch")
@@ -159,7 +164,7 @@ def test_dbus_send(w, who):
     needs("memory")
     for to in (("--address=$A", f"--dest={NAME}"), ("--bus=$A", f"--dest={NAME}"), ("--peer=$A",)):
         tool = Tool(w, who, "dbus-send", *to, "--print-reply=literal", PATH)
-        assert "memory" in tool.gives(f"{INTERFACE}.ListControllers").split()
+        assert "memory" in named(tool.gives(f"{INTERFACE}.ListControllers"))
         equal(tool.gives(f"{INTERFACE}.Ping", "int32:3").strip(), "")
         key = [f"string:{word}" for word in NO_KEY]
         tool.refuses(NO_KEY_TEXT, f"{INTERFACE}.GetValue", *key)
@@ -192,7 +197,7 @@ def test_python_dbus(w, who):
                       dbus.connection.Connection(A).get_object(object_path=P)):
             there = dbus.Interface(there, I)
             there.Ping(dbus.Int32(3))
-            assert "memory" in there.ListControllers()
+            assert "memory" in ",".join(there.ListControllers()).split(",")
             there.Create("memory", "job")
             try:
                 there.GetValue(*{NO_KEY!r})
@@ -221,7 +226,7 @@ def test_python_gio(w, who):
             assert proxy.get_name_owner() == (":1.0" if name else None), proxy.get_name_owner()
             assert proxy.get_cached_property("api_version").unpack() == 10
             proxy.Ping("(i)", 3)
-            assert "memory" in proxy.ListControllers()
+            assert "memory" in ",".join(proxy.ListControllers()).split(",")
             try:
                 proxy.GetValue("(sss)", *{NO_KEY!r})
             except GLib.Error as error:
@@ -243,7 +248,7 @@ def test_python_jeepney(w, who):
             return unwrap_msg(connection.send_and_get_reply(message))
         assert connection.unique_name.startswith(":1.")
         call("Ping", "i", (3,))
-        assert "memory" in call("ListControllers")[0]
+        assert "memory" in ",".join(call("ListControllers")[0]).split(",")
         try:
             call("GetValue", "sss", {NO_KEY!r})
         except DBusErrorResponse as error:

@@ -10,7 +10,7 @@ import subprocess
 import agent
 import wire
 import world
-from harness import bare, equal, needs, test
+from harness import bare, equal, needs, only_v1, only_v2, test
 from world import read, where
 
 
@@ -44,7 +44,10 @@ def test_default_sockets(w):
     os.close(ready)
     try:
         ping("/run/cgmd/socket")
-        ping("/sys/fs/cgroup/cgmanager/sock")
+        if world.PURE:
+            assert not os.path.exists("/sys/fs/cgroup/cgmanager"), "that is no place for a socket"
+        else:
+            ping("/sys/fs/cgroup/cgmanager/sock")
     finally:
         process.terminate()
         code = process.wait(60)
@@ -188,6 +191,7 @@ def test_mount_what_nobody_has_mounted(w):
 @bare
 def test_leave_controllers_alone(w):
     """-M: these hierarchies are not managed."""
+    only_v1("several hierarchies")
     needs("memory", "pids")
     w.start("-M", "memory,freezer")
     client = w.container()
@@ -196,6 +200,30 @@ def test_leave_controllers_alone(w):
     client.refused("CONTROLLER_UNKNOWN", "Create", "memory", "x")
     client.Create("all", "x")
     equal([os.path.isdir(world.where(c, "c1/x")) for c in ("memory", "pids")], [False, True])
+
+
+@bare
+def test_leave_v2_alone(w):
+    """-M unified: nothing is left to manage, so it does not start, and says why."""
+    only_v2("one hierarchy")
+    done = subprocess.run([*w.program, "--socket", f"{w.directory}/socket", "-M", "unified"], timeout=60,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "no cgroup hierarchy" in done.stderr, (done.returncode, done.stderr)
+
+
+@bare
+def test_v2_options_stay(w):
+    """The mount of v2 has options for the whole host: the daemon leaves them as they were, and no
+    namespace that it looks into changes them."""
+    only_v2("options of the one mount")
+    before = read("/proc/self/mountinfo")
+    w.start()
+    one, _, three = w.nested()
+    for client in (one, three, w.user(1000), w.host()):
+        client.Create("all", "x")
+        client.GetTasksRecursive("all", "")
+    w.daemon.stop()
+    equal(read("/proc/self/mountinfo"), before)
 
 
 @bare

@@ -325,6 +325,7 @@ def test_t51_fuse_pieces(w):
     hostile = w.container()
     # Before there is the fd: a child of whoever has it would wait when it closes its copy.
     others_are_served(w, hostile)
+    hostile.run(more_files, 4096)
     try:
         hostile.run(fuse.start, f"{node}/fuse", at)
         for way in ("four_of_253", "a_hundred_pieces"):

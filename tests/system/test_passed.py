@@ -175,7 +175,7 @@ def test_no_task_for_a_porter(w):
     world.make("pids", "daemon")
     family = [w.daemon.pid, *children(w.daemon.pid)]
     for pid in family:
-        world.write(world.where("pids", "daemon") + "/cgroup.procs", pid)
+        world.put("pids", "daemon", pid)
     user = w.user(1000)
     user.ListKeys("memory", "")
     world.write(world.where("pids", "daemon") + "/pids.max", world.read(
@@ -192,7 +192,7 @@ def test_no_task_for_a_porter(w):
     scm.Client(user).ListKeys("memory", "")
     for pid in [*family, *children(w.daemon.pid)]:
         try:
-            world.write(world.where("pids") + "/cgroup.procs", pid)
+            world.put("pids", "", pid)
         except ProcessLookupError:
             pass
 

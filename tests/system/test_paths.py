@@ -8,8 +8,8 @@ import time
 import agent
 import wire
 import world
-from harness import each, equal, needs, test
-from world import place_of, read, snapshot, tasks, where, write
+from harness import each, equal, needs, only_v1, test
+from world import place_of, put, read, snapshot, stored, tasks, where
 
 TAKES_PATH = (("Create", ()), ("Chown", (0, 0)), ("Chmod", ("", 0o755)), ("MovePid", (1,)),
               ("MovePidAbs", (1,)), ("GetValue", ("tasks",)), ("SetValue", ("cpu.shares", "2")),
@@ -27,20 +27,19 @@ def test_t1_dotdot(w, method):
         client.refused("PATH_DOTDOT", method, "memory", path, *rest)
 
 
-@test
-def test_t1_folding(w):
+@each("memory", "unified")
+def test_t1_folding(w, kind):
     """'', `.`, `//` and a trailing `/` are folded."""
-    needs("memory", "unified")
+    needs(kind)
     client = w.container()
-    for kind in ("memory", "unified"):
-        equal(client.Create(kind, ""), -1)
-        equal(client.Create(kind, "."), -1)
-        equal(client.Create(kind, "./a//b/"), -1)
-        equal(client.ListChildren(kind, "a"), ["b"])
-        equal(client.Create(kind, "/c"), -1)
-        assert os.path.isdir(where(kind, "c1/c"))
-        for name in ("a..b", "...", "..x", "x y"):
-            equal(client.Create(kind, name), -1)
+    equal(client.Create(kind, ""), -1)
+    equal(client.Create(kind, "."), -1)
+    equal(client.Create(kind, "./a//b/"), -1)
+    equal(client.ListChildren(kind, "a"), ["b"])
+    equal(client.Create(kind, "/c"), -1)
+    assert os.path.isdir(where(kind, "c1/c"))
+    for name in ("a..b", "...", "..x", "x y"):
+        equal(client.Create(kind, name), -1)
 
 
 @each("memory", "unified")
@@ -129,13 +128,17 @@ def swap_forever(parent, one, two):
 
 
 def end(pid):
-    os.kill(pid, signal.SIGKILL)
-    os.waitpid(pid, 0)
+    try:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    except (ProcessLookupError, ChildProcessError):
+        pass
 
 
 @test
 def test_t8_rename_during_set_value(w):
     """Only what was judged is written: a parent that is exchanged for root's changes nothing there."""
+    only_v1("cgroups that can be renamed")
     needs("memory")
     client = w.container()
     for name, uid in (("p", 100000), ("q", 0)):
@@ -170,6 +173,7 @@ def set_many(path, times):
 @test
 def test_t8_rename_during_move(w):
     """A task is only ever moved to the cgroup that was judged."""
+    only_v1("cgroups that can be renamed")
     needs("memory")
     client = w.container()
     world.make("memory", "c1/p", 100000)
@@ -199,6 +203,7 @@ def test_t9_same_name_again(w):
     """A cgroup that is removed and made again between check and use: done, or said to be missing."""
     needs("memory")
     client = w.container()
+    world.make("memory", "c1/p/x", 100000)
     world.make("memory", "c1/p", 100000)
     pid = os.fork()
     if pid == 0:
@@ -217,6 +222,56 @@ def test_t9_same_name_again(w):
     equal([m for m in wrong if not any(a in m for a in allowed)][:3], [])
 
 
+def replace_forever(path, owners, key):
+    """A child that removes a cgroup with one in it and makes them anew, each time for the next of these
+    owners. It ends when a limit was set where root had them."""
+    pid = os.fork()
+    if pid == 0:
+        while True:
+            for owner in owners:
+                replace_once(path, owner, key)
+    return pid
+
+
+def replace_once(path, owner, key):
+    try:
+        os.mkdir(path)
+        os.chown(path, owner, owner)
+        if world.PURE:
+            world.write(f"{path}/cgroup.subtree_control", "+memory")
+        os.mkdir(f"{path}/x")
+        time.sleep(0.001)
+        if owner == 0 and read(f"{path}/x/{key}").strip() == "4194304":
+            os._exit(1)
+    except OSError:
+        pass
+    for at in (f"{path}/x", path):
+        try:
+            os.rmdir(at)
+        except OSError:
+            pass
+
+
+@test
+def test_t9_same_name_for_another(w):
+    """A parent that is removed, and made again as root's, between check and use: what is root's stays."""
+    needs("memory")
+    client = w.container()
+    world.make("memory", "c1/p/x", 100000)
+    for path in ("c1/p/x", "c1/p"):
+        os.rmdir(where("memory", path))
+    key, _ = stored("memory.limit_in_bytes")
+    replacer = replace_forever(where("memory", "c1/p"), (100000, 0), key)
+    try:
+        wrong = client.run(set_and_collect, "p/x", 2000)
+        equal(os.waitpid(replacer, os.WNOHANG), (0, 0), "root's limit was set")
+    finally:
+        end(replacer)
+    assert len(wrong) < 2000, "no call went through"
+    allowed = [world.REASONS[r] for r in ("CGROUP_MISSING", "KEY_MISSING", "PARENT_PRIVILEGE")]
+    equal([m for m in wrong if not any(a in m for a in allowed)][:3], [])
+
+
 def set_and_collect(path, times):
     messages = []
     for _ in range(times):
@@ -232,8 +287,7 @@ def test_t11_ancestor_at_the_limit(w):
     """A cgroup whose path the kernel cuts off cannot be told: nothing is granted from there."""
     needs("freezer")
     client = w.container()
-    at, top = where("freezer", "c1"), where("freezer", "c1")
-    fd = os.open(at, os.O_RDONLY | os.O_DIRECTORY)
+    fd = os.open(where("freezer", "c1"), os.O_RDONLY | os.O_DIRECTORY)
     depth = 0
     for _ in range(20):
         os.mkdir("d" * 250, dir_fd=fd)
@@ -250,7 +304,7 @@ def test_t11_ancestor_at_the_limit(w):
                 expect_place(client, method, "freezer", "x", *rest)
         equal(os.listdir(fd) and [n for n in os.listdir(fd) if os.path.isdir(n)], [])
     finally:
-        write(f"{top}/cgroup.procs", client.agent.pid)
+        put("freezer", "c1", client.agent.pid)
         for _ in range(depth):
             up = os.open("..", os.O_RDONLY | os.O_DIRECTORY, dir_fd=fd)
             os.close(fd)

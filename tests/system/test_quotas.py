@@ -166,12 +166,12 @@ def test_t53_large_answers_unread(w):
     client, host = w.container(), w.host()
     path = where("freezer", "c1")
     client.run(make_children, path, 1200)
-    host.GetValue("memory", "", "memory.limit_in_bytes")
+    host.GetValue("memory", "c1", "memory.limit_in_bytes")
     fds, before = w.daemon.fds(), resident(w.daemon.pid)
     client.run(call_and_never_read, w.daemon.socket, 100, 16)
     wait_until(lambda: "unread answers" in w.daemon.log(), "a connection over the quota is dropped", 60)
     for _ in range(20):
-        host.GetValue("memory", "", "memory.limit_in_bytes")
+        host.GetValue("memory", "c1", "memory.limit_in_bytes")
     grown = resident(w.daemon.pid) - before
     if "asan" not in read(f"/proc/{w.daemon.pid}/maps"):
         assert grown < 40 << 20, f"{grown >> 20} MiB more"

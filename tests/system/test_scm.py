@@ -2,7 +2,6 @@
 """The Scm calls: the twins of the methods, and whom they believe."""
 
 import os
-import signal
 import stat
 import time
 
@@ -10,7 +9,7 @@ import agent
 import scm
 import world
 from harness import each, equal, needs, test
-from world import place_of, read, tasks, where, write
+from world import place_of, put, read, tasks, where
 
 KINDS = tuple(scm.TYPES)
 LIMIT = "memory.limit_in_bytes"
@@ -18,8 +17,7 @@ LIMIT = "memory.limit_in_bytes"
 
 def trees():
     """What no call but a client's changes: porters come and go beside the daemon, at the top."""
-    tops = [where(kind) for kind in world.CONTROLLERS if world.have(kind)]
-    return [f"{top}/{name}" for top in tops for name in os.listdir(top) if os.path.isdir(f"{top}/{name}")]
+    return world.below_tops()
 
 
 def client_of(w, who):
@@ -115,9 +113,9 @@ def test_scm_2000_pids(w, kind):
     plain, host = w.container(), w.host()
     client = scm.Client(plain, kind)
     plain.Create("memory", "many")
-    parent = plain.run(fork_parent)
+    parent = plain.run(agent.fork_parent)
     plain.MovePid("memory", "many", parent)
-    mine = plain.run(fork_many, 2000)
+    mine = plain.run(agent.fork_many, 2000)
     equal(client.GetTasks("memory", "many"), sorted([parent, *mine]))
     client.agent.start(read_slowly, "scm", kind)
     for _ in range(50):
@@ -149,31 +147,6 @@ def fork_numbered(befores):
     return pids
 
 
-def fork_parent():
-    """A child that forks when it is told to, and that its children end with."""
-    told, reports = os.pipe(), os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        for _ in range(int.from_bytes(os.read(told[0], 4), "little")):
-            child = os.fork()
-            if child == 0:
-                agent.libc.prctl(agent.PR_SET_PDEATHSIG, signal.SIGKILL)
-                while True:
-                    signal.pause()
-            os.write(reports[1], child.to_bytes(4, "little"))
-        while True:
-            signal.pause()
-    agent.here["fork"] = (told[1], reports[0])
-    return pid
-
-
-def fork_many(count):
-    told, reports = agent.here.pop("fork")
-    os.write(told, count.to_bytes(4, "little"))
-    with os.fdopen(reports, "rb") as source:
-        return [int.from_bytes(source.read(4), "little") for _ in range(count)]
-
-
 def read_slowly(key, kind):
     exchange = scm.Exchange(agent.here[key], "GetTasks", "memory", "many", kind=kind)
     exchange.begun()
@@ -195,7 +168,7 @@ def test_scm_tasks_out_of_sight(w):
     plain.Create("memory", "x")
     mine, hosts = plain.run(agent.fork_task), w.host().run(agent.fork_task)
     plain.MovePid("memory", "x", mine)
-    write(where("memory", "c1/x") + "/cgroup.procs", hosts)
+    put("memory", "c1/x", hosts)
     equal(len(tasks("memory", "c1/x")), 2)
     for kind in KINDS:
         equal(scm.Client(plain, kind).GetTasks("memory", "x"), [mine], kind)
@@ -325,7 +298,7 @@ def test_t76_requestor_outside_the_scope(w):
     pid = root.run(fork_as, 1000)
     host = max(tasks("memory", "c1"))
     world.make("memory", "elsewhere", 101000)
-    write(where("memory", "elsewhere") + "/cgroup.procs", host)
+    put("memory", "elsewhere", host)
     equal(tasks("memory", "elsewhere"), [host])
     before = world.snapshot(trees())
     for member, *args in (("Create", "memory", "x"), ("GetTasks", "memory", ""),

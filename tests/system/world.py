@@ -6,25 +6,19 @@ import os
 import re
 import select
 import signal
-import stat
 import subprocess
 import tempfile
 import types
 
 import agent
+import cgroups
 import wire
 from agent import wait_until
+# Tests find all of it here.
+from cgroups import (CONTROLLERS, DELEGATED, PURE, below_tops, difference, directories,  # noqa: F401
+                     have, make, place_of, put, read, snapshot, stored, tasks, tasks_at, tops,
+                     value_in, where, write)
 
-CGROUP = "/sys/fs/cgroup"
-# As a call names them, and the directory that has them.
-CONTROLLERS = {"memory": "memory", "pids": "pids", "freezer": "freezer", "cpuset": "cpuset",
-               "devices": "devices", "cpu": "cpu", "cpuacct": "cpuacct", "blkio": "blkio",
-               "name=systemd": "systemd", "unified": "unified"}
-# v2 files that a delegated cgroup has with the new owner; v1 has the first and `tasks`.
-DELEGATED = ("cgroup.procs", "tasks", "cgroup.threads", "cgroup.subtree_control")
-# Files that are writable and yet change by themselves.
-VOLATILE = re.compile(r"usage|failcnt|pressure|max_usage|cgroup\.(procs|threads|kill|event)|^tasks$|"
-                      r"reclaim|force_empty|reset_stats|io_service|\.stat|effective|peak|\.swap\.")
 SANITIZER = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:")
 BASE, RANGE = 100000, 65536
 
@@ -48,108 +42,6 @@ def reasons():
 
 
 REASONS = reasons()
-
-
-def have(controller):
-    return os.path.isdir(f"{CGROUP}/{CONTROLLERS.get(controller, controller)}")
-
-
-def where(controller, path=""):
-    return os.path.join(CGROUP, CONTROLLERS.get(controller, controller), path.strip("/"))
-
-
-def read(path):
-    with open(path) as source:
-        return source.read()
-
-
-def write(path, value):
-    with open(path, "w") as target:
-        target.write(str(value))
-
-
-def make(controller, path, uid=0, gid=None, delegate=True):
-    """A cgroup as the host's container manager would make it, owned by uid; ancestors are root's."""
-    at = where(controller)
-    for name in path.strip("/").split("/"):
-        above, at = at, os.path.join(at, name)
-        if os.path.isdir(at):
-            continue
-        os.mkdir(at)
-        if controller == "cpuset":
-            for key in ("cpuset.cpus", "cpuset.mems"):
-                write(f"{at}/{key}", read(f"{above}/{key}").strip())
-    gid = uid if gid is None else gid
-    os.chown(at, uid, gid)
-    for key in DELEGATED if delegate else ():
-        if os.path.exists(f"{at}/{key}"):
-            os.chown(f"{at}/{key}", uid, gid)
-    return at
-
-
-def tasks(controller, path):
-    return sorted(int(line) for line in read(where(controller, path) + "/cgroup.procs").split())
-
-
-def place_of(pid, controller):
-    """The cgroup of a task, as the cage shows it."""
-    name = CONTROLLERS.get(controller, controller)
-    for line in read(f"/proc/{pid}/cgroup").splitlines():
-        _, names, path = line.split(":", 2)
-        if names.removeprefix("name=") == name or (names == "" and name == "unified"):
-            return path
-    raise KeyError(controller)
-
-
-def directories(top):
-    """Every directory below `top` with it, parents first, as far as a path reaches."""
-    found, stack = [], [top]
-    while stack:
-        path = stack.pop()
-        found.append(path)
-        try:
-            with os.scandir(path) as entries:
-                stack += [e.path for e in entries
-                          if e.is_dir(follow_symlinks=False) and len(e.path) < 3500]
-        except OSError:
-            pass
-    return found
-
-
-def snapshot(tops=None):
-    """All that a refusal must leave as it was: stat of every file, values, members."""
-    seen = {}
-    for top in tops or [where(c) for c in CONTROLLERS if have(c)]:
-        for path in directories(top):
-            for entry in os.scandir(path):
-                status = entry.stat(follow_symlinks=False)
-                value = None
-                if entry.name == "cgroup.procs":
-                    value = members(entry.path)
-                elif status.st_mode & stat.S_IWUSR and not VOLATILE.search(entry.name) and (
-                        stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IRUSR):
-                    value = value_of(entry.path)
-                seen[entry.path] = (status.st_ino, status.st_mode, status.st_uid, status.st_gid, value)
-    return seen
-
-
-def members(path):
-    try:
-        return tuple(sorted(read(path).split()))
-    except OSError:
-        return None
-
-
-def value_of(path):
-    try:
-        return read(path)
-    except OSError as error:
-        return error.errno
-
-
-def difference(before, after):
-    return [f"{path}: {before.get(path)} became {after.get(path)}"
-            for path in sorted(set(before) | set(after)) if before.get(path) != after.get(path)]
 
 
 class Daemon:
@@ -283,6 +175,7 @@ class World:
         self.daemon = None
         self.host_agent = agent.host_agent()
         self.clients = {}
+        self.enabled = cgroups.enabled()
 
     def start(self, *options, **how):
         """With a time-out for exchanges that no slow machine reaches, unless it is what is tested."""
@@ -313,12 +206,10 @@ class World:
 
     def placer(self, path, owner=None, controllers=None):
         def place(pid):
-            for controller in CONTROLLERS:
-                if not have(controller) or (controllers and controller not in controllers):
-                    continue
+            for controller in ["all"] if PURE else filter(have, controllers or CONTROLLERS):
                 if not os.path.isdir(where(controller, path)):
                     make(controller, path, owner)
-                write(where(controller, path) + "/cgroup.procs", pid)
+                put(controller, path, pid)
         return place
 
     def user(self, uid=1000, path=None, owner=None, **options):
@@ -363,12 +254,9 @@ class World:
             subprocess.run(["rm", "-rf", self.directory], check=False)
 
     def clean(self):
-        tops = [where(c) for c in CONTROLLERS if have(c)]
-
         def emptied():
             agent.reap()
-            left = [f"{top}/{name}" for top in tops for name in os.listdir(top)
-                    if os.path.isdir(f"{top}/{name}")]
+            left = below_tops()
             for path in left:
                 for pid in [p for below in directories(path) for p in tasks_at(below)]:
                     cage.thaw(path)
@@ -379,13 +267,5 @@ class World:
                             pass
                 cage.remove_deep(path)
             return not left
-        wait_until(emptied, "the test's cgroups are gone")
-
-
-def tasks_at(path):
-    for key in ("cgroup.procs", "cgroup.threads"):
-        try:
-            return [int(line) for line in read(f"{path}/{key}").split()]
-        except OSError:
-            pass
-    return []
+        wait_until(emptied, "the test's cgroups are gone", 60)
+        cgroups.disable_but(self.enabled)
