@@ -88,7 +88,7 @@ unsigned devprog_collect(struct devprog *d, unsigned n);
 struct devprog_foreign {
 	char name[DEVPROG_NAME_MAX];
 	uint32_t n_maps;
-	size_t n_insns; /* 0: hidden */
+	size_t n_insns;		/* 0: hidden */
 	struct bpf_insn *insns; /* heap */
 };
 void devprog_foreign_done(struct devprog_foreign *f);

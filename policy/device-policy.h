@@ -7,4 +7,7 @@
 
 /* To be laid out with the program: header, tables of breakpoints, the rules' source behind them. */
 #define DEVICE_POLICY_VERSION 1
-#define DEVICE_POLICY_CLASSES {240, 1008, 4080, 16368, 65520}
+#define DEVICE_POLICY_CLASSES                 \
+	{                                     \
+		240, 1008, 4080, 16368, 65520 \
+	}

@@ -12,9 +12,9 @@
 #include "device.h"
 
 struct device_v1_write {
-	bool allow;	  /* devices.allow, else devices.deny */
-	bool all;	  /* "a" */
-	uint8_t type;	  /* else one of DEVICE_BLOCK, DEVICE_CHAR */
+	bool allow;	       /* devices.allow, else devices.deny */
+	bool all;	       /* "a" */
+	uint8_t type;	       /* else one of DEVICE_BLOCK, DEVICE_CHAR */
 	uint32_t major, minor; /* DEVICE_ANY */
 	uint8_t access;
 };

@@ -49,7 +49,8 @@ struct device_range {
 struct device_rule {
 	bool allow;
 	uint8_t access;
-	char name[DEVICE_NAME_MAX + 1]; /* "" : the range; else it stands for others, see devices.def */
+	char name[DEVICE_NAME_MAX +
+		  1]; /* "" : the range; else it stands for others, see devices.def */
 	struct device_range range;
 };
 
@@ -73,8 +74,8 @@ int device_rules_add(struct device_rules *r, const struct device_rule *rule);
 enum reason device_rule_parse(
 	const char *text, struct device_rule *ret, bool *ret_default, const char **why);
 /* DEVICE and ACCESS alone, as `cgm device allow` and CheckDevice take them. */
-enum reason device_parse(const char *device, const char *access, struct device_rule *ret,
-	const char **why);
+enum reason device_parse(
+	const char *device, const char *access, struct device_rule *ret, const char **why);
 /* buf holds DEVICE_RULE_TEXT_MAX. "allow c 1:3 rwm"; `allow gpu:render rw`. */
 void device_rule_text(const struct device_rule *rule, char *buf);
 void device_default_text(const struct device_rules *r, char *buf);
@@ -86,8 +87,8 @@ typedef int (*device_resolve)(
 
 /* One request of the kernel: exactly one type, one major and minor, access 0 to 7. The naive
  * evaluator, rule by rule; what everything else is compared with. `r` holds no names. */
-bool device_check(const struct device_rules *r, uint8_t type, uint32_t major, uint32_t minor,
-	uint8_t access);
+bool device_check(
+	const struct device_rules *r, uint8_t type, uint32_t major, uint32_t minor, uint8_t access);
 
 /* Rules without names: each name's rule replaced by those of its ranges. Names that are unknown
  * now stand for nothing. */
@@ -111,8 +112,8 @@ int device_policy_compile(const struct device_rules *source, const struct device
  * they are all zero, so there is none. */
 int device_policy_source(const void *data, size_t size, struct device_rules *ret);
 /* What the program in the kernel answers, by the same steps. Zero bytes allow everything. */
-bool device_policy_check(
-	const void *data, size_t size, uint8_t type, uint32_t major, uint32_t minor, uint8_t access);
+bool device_policy_check(const void *data, size_t size, uint8_t type, uint32_t major,
+	uint32_t minor, uint8_t access);
 /* Is all of it (each device in the range, each bit) allowed? */
 bool device_policy_covers(
 	const void *data, size_t size, const struct device_range *range, uint8_t access);

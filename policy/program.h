@@ -33,5 +33,5 @@ enum program_answer program_check(const struct bpf_insn *insns, size_t n, uint8_
 int program_rules(const struct bpf_insn *insns, size_t n, struct device_rules *ret);
 
 /* Is all of it allowed? */
-enum program_answer program_covers(const struct bpf_insn *insns, size_t n,
-	const struct device_range *range, uint8_t access);
+enum program_answer program_covers(
+	const struct bpf_insn *insns, size_t n, const struct device_range *range, uint8_t access);
