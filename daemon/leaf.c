@@ -3,7 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdatomic.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -17,10 +17,32 @@
 /* Its owner may remove and make it while we look. */
 #define TRIES 4
 
-/* Ids of cgroups that are marked. The kernel gives no id twice, and only host root could take a
- * mark away; so the inspector is asked once. */
+/* Cgroups that are marked. The kernel gives no id of a hierarchy twice, and only host root could
+ * take a mark away; so the inspector is asked once. Both numbers change together, or of two leaves
+ * that come at once a third would be made. */
 #define KNOWN 256
-static _Atomic uint64_t known[KNOWN];
+static pthread_mutex_t known_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct {
+	uint64_t dev, id;
+} known[KNOWN];
+
+static bool is_known(uint64_t dev, uint64_t id)
+{
+	bool yes;
+
+	pthread_mutex_lock(&known_lock);
+	yes = known[id % KNOWN].dev == dev && known[id % KNOWN].id == id;
+	pthread_mutex_unlock(&known_lock);
+	return yes;
+}
+
+static void known_add(uint64_t dev, uint64_t id)
+{
+	pthread_mutex_lock(&known_lock);
+	known[id % KNOWN].dev = dev;
+	known[id % KNOWN].id = id;
+	pthread_mutex_unlock(&known_lock);
+}
 
 static int mark_get(struct inspector *i, int fd)
 {
@@ -29,11 +51,11 @@ static int mark_get(struct inspector *i, int fd)
 
 	if (fstat(fd, &st) < 0)
 		return -errno;
-	if (known[st.st_ino % KNOWN] == st.st_ino)
+	if (is_known(st.st_dev, st.st_ino))
 		return 1;
 	r = inspect_mark_get(i, fd, MARK_LEAF);
 	if (r == 1)
-		known[st.st_ino % KNOWN] = st.st_ino;
+		known_add(st.st_dev, st.st_ino);
 	return r;
 }
 
@@ -211,7 +233,7 @@ int leaf_fold(struct inspector *i, const struct hierarchy *h, char *path)
 	if (!h->v2 || !is_named(path))
 		return 0;
 	r = cgroup_stat_path(h->root_fd, h->dev, path, strlen(path), &node);
-	if (r >= 0 && known[node.id % KNOWN] == node.id) {
+	if (r >= 0 && is_known(h->dev, node.id)) {
 		r = 1;
 	} else {
 		fd = cgroup_open_path(h->root_fd, path, strlen(path));

@@ -36,6 +36,19 @@ static struct hierarchy here; /* the hierarchy as if `top` were its root */
 static char name[32];
 static int top = -EBADF;
 
+/* The id that the daemon sees of one directory, as another hierarchy could have it. */
+static int twin_fd = -EBADF;
+static ino_t twin_id;
+
+int fstat(int fd, struct stat *st)
+{
+	int r = fstatat(fd, "", st, AT_EMPTY_PATH);
+
+	if (r == 0 && fd == twin_fd)
+		st->st_ino = twin_id;
+	return r;
+}
+
 static int setup(void **state)
 {
 	const struct hierarchy *h = NULL;
@@ -155,6 +168,29 @@ static void test_made_and_removed(void **state)
 	assert_int_equal(leaf_make(inspector, fd, &node, delegation, &made), -ENODEV);
 	assert_int_equal(leaf_remove(inspector, fd), 0);
 	close(fd);
+}
+
+/* v1 hierarchies count their cgroups for themselves. */
+static void test_same_id_elsewhere(void **state)
+{
+	struct node node;
+	struct stat st;
+	int fd = cgroup_new("x", &node), leaf;
+	bool made = false;
+
+	leaf = leaf_make(inspector, fd, &node, delegation, &made);
+	assert_int_equal(leaf_is(inspector, leaf, LEAF_NAME), 1);
+	assert_int_equal(fstat(leaf, &st), 0);
+	twin_fd = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	assert_true(twin_fd >= 0);
+	twin_id = st.st_ino;
+	assert_int_equal(leaf_is(inspector, twin_fd, LEAF_NAME), 0);
+	assert_int_equal(leaf_is(inspector, leaf, LEAF_NAME), 1);
+	close(twin_fd);
+	twin_fd = -EBADF;
+	close(leaf);
+	assert_int_equal(leaf_remove(inspector, fd), 0);
+	cgroup_end(fd, "x");
 }
 
 /* Unmarked, and with a task in it, it is somebody's own. */
@@ -464,6 +500,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(test_made_and_removed, need),
+		cmocka_unit_test_setup(test_same_id_elsewhere, need),
 		cmocka_unit_test_setup(test_somebodys_own, need),
 		cmocka_unit_test_setup(test_busy_stays, need),
 		cmocka_unit_test_setup(test_unmarked, need),
