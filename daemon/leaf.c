@@ -104,20 +104,24 @@ static int leaf_give(int fd, const struct node *to, const char *const *delegatio
 }
 
 /* Empty, as what could have been a leaf; whoever has a container there does not get it folded into
- * what is above. */
-static bool is_free(int fd, const struct node *n)
+ * what is above. -ENOENT: it was removed just now. */
+static int is_free(int fd, const struct node *n)
 {
 	char events[128];
+	ssize_t len;
 
-	return n->children == 0 &&
-	       cgroup_read_small(fd, "cgroup.events", events, sizeof(events)) > 0 &&
-	       !strstr(events, "populated 1");
+	if (n->children > 0)
+		return 0;
+	len = cgroup_read_small(fd, "cgroup.events", events, sizeof(events));
+	if (len < 0)
+		return len == -ENODEV ? -ENOENT : (int)len;
+	return !strstr(events, "populated 1");
 }
 
 /* What is there under the name becomes the leaf: a new directory, what was left half made, or what
- * the cgroup's owner made there itself. */
-static int leaf_take(struct inspector *i, int fd, bool made, const struct node *parent,
-	const char *const *delegation)
+ * the cgroup's owner made there itself, perhaps in place of the one that was made just now. */
+static int leaf_take(
+	struct inspector *i, int fd, const struct node *parent, const char *const *delegation)
 {
 	struct node node;
 	int r = inspect_mark_get(i, fd, MARK_LEAF);
@@ -125,11 +129,17 @@ static int leaf_take(struct inspector *i, int fd, bool made, const struct node *
 	if (r != 0)
 		return r;
 	r = cgroup_stat(fd, &node);
+	if (r >= 0)
+		r = is_free(fd, &node);
 	if (r < 0)
 		return r;
-	if (!made && !is_free(fd, &node))
-		r = -EEXIST;
-	else if (is_raw(&node, parent))
+	if (r == 0) {
+		/* Another thread marks it before it moves tasks there. */
+		r = inspect_mark_get(i, fd, MARK_LEAF);
+		return r == 0 ? -EEXIST : r;
+	}
+	r = 0;
+	if (is_raw(&node, parent))
 		r = leaf_give(fd, parent, delegation);
 	else if (!is_owner(&node, parent->uid, parent->gid))
 		r = -EEXIST;
@@ -158,7 +168,7 @@ static int leaf_try(struct inspector *i, int dirfd, const struct node *node,
 	fd = cgroup_open(dirfd, LEAF_NAME);
 	if (fd < 0)
 		return fd == -ENODEV ? -ENOENT : fd;
-	r = leaf_take(i, fd, made, node, delegation);
+	r = leaf_take(i, fd, node, delegation);
 	if (r < 0) {
 		/* The error that is told is the first one. */
 		if (made)

@@ -17,6 +17,7 @@
 #include <stdatomic.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
@@ -40,10 +41,34 @@ static int top = -EBADF;
 static int twin_fd = -EBADF;
 static ino_t twin_id;
 
+/* What somebody else does once, right after the daemon has made a directory or before it looks at
+ * one. */
+static void (*after_mkdir)(int dirfd), (*before_stat)(int fd);
+
+static void happen(void (**what)(int), int fd)
+{
+	void (*now)(int) = *what;
+
+	*what = NULL;
+	if (now)
+		now(fd);
+}
+
+int mkdirat(int dirfd, const char *path, mode_t mode)
+{
+	int r = (int)syscall(SYS_mkdirat, dirfd, path, mode);
+
+	if (r == 0)
+		happen(&after_mkdir, dirfd);
+	return r;
+}
+
 int fstat(int fd, struct stat *st)
 {
-	int r = fstatat(fd, "", st, AT_EMPTY_PATH);
+	int r;
 
+	happen(&before_stat, fd);
+	r = fstatat(fd, "", st, AT_EMPTY_PATH);
 	if (r == 0 && fd == twin_fd)
 		st->st_ino = twin_id;
 	return r;
@@ -447,6 +472,74 @@ static void test_forged_meanwhile(void **state)
 	cgroup_end(fd, "x");
 }
 
+/* In the place of what was made just now the cgroup's owner has a container. */
+static void replace_it(int dirfd)
+{
+	assert_int_equal(unlinkat(dirfd, LEAF_NAME, AT_REMOVEDIR), 0);
+	assert_int_equal(mkdirat(dirfd, LEAF_NAME, 0755), 0);
+	assert_int_equal(fchownat(dirfd, LEAF_NAME, OWNER, GROUP, 0), 0);
+	assert_int_equal(mkdirat(dirfd, LEAF_NAME "/c", 0755), 0);
+}
+
+static void test_replaced_meanwhile(void **state)
+{
+	struct node node;
+	int fd = cgroup_new("x", &node);
+	bool made = false;
+
+	after_mkdir = replace_it;
+	assert_int_equal(leaf_make(inspector, fd, &node, delegation, &made), -EEXIST);
+	assert_null(after_mkdir);
+	assert_int_equal(leaf_open(inspector, fd), -ENOENT);
+	assert_int_equal(unlinkat(fd, LEAF_NAME "/c", AT_REMOVEDIR), 0);
+	assert_int_equal(unlinkat(fd, LEAF_NAME, AT_REMOVEDIR), 0);
+	cgroup_end(fd, "x");
+}
+
+/* What was made is gone before it is looked at: another is made. */
+static void remove_it(int leaf)
+{
+	assert_int_equal(unlinkat(leaf, "../" LEAF_NAME, AT_REMOVEDIR), 0);
+}
+
+static void test_removed_meanwhile(void **state)
+{
+	struct node node;
+	int fd = cgroup_new("x", &node), leaf;
+	bool made = false;
+
+	before_stat = remove_it;
+	leaf = leaf_make(inspector, fd, &node, delegation, &made);
+	assert_true(leaf >= 0 && made);
+	assert_null(before_stat);
+	close(leaf);
+	assert_int_equal(leaf_remove(inspector, fd), 0);
+	cgroup_end(fd, "x");
+}
+
+/* Another worker was quicker, and has begun to fill it. */
+static void use_it(int leaf)
+{
+	assert_int_equal(inspect_mark_set(inspector, leaf, MARK_LEAF), 0);
+	assert_int_equal(mkdirat(leaf, "c", 0755), 0);
+}
+
+static void test_used_meanwhile(void **state)
+{
+	struct node node;
+	int fd = cgroup_new("x", &node), leaf;
+	bool made = false;
+
+	before_stat = use_it;
+	leaf = leaf_make(inspector, fd, &node, delegation, &made);
+	assert_true(leaf >= 0);
+	assert_null(before_stat);
+	assert_int_equal(unlinkat(leaf, "c", AT_REMOVEDIR), 0);
+	close(leaf);
+	assert_int_equal(leaf_remove(inspector, fd), 0);
+	cgroup_end(fd, "x");
+}
+
 /* The hierarchy says no more: the caller tells who. */
 static void test_full(void **state)
 {
@@ -508,6 +601,9 @@ int main(void)
 		cmocka_unit_test_setup(test_undone, need),
 		cmocka_unit_test_setup(test_two_at_once, need),
 		cmocka_unit_test_setup(test_forged_meanwhile, need),
+		cmocka_unit_test_setup(test_replaced_meanwhile, need),
+		cmocka_unit_test_setup(test_removed_meanwhile, need),
+		cmocka_unit_test_setup(test_used_meanwhile, need),
 		cmocka_unit_test_setup(test_full, need),
 		cmocka_unit_test_setup(test_fold, need),
 	};
