@@ -8,7 +8,6 @@
 
 #include "act.h"
 #include "cgroupfs.h"
-#include "../policy/controller.h"
 #include "cleanup.h"
 #include "give.h"
 #include "levels.h"
@@ -79,17 +78,6 @@ static int create_one(
 	return TAKE_FD(fd);
 }
 
-/* What the children of a new cgroup shall have; nobody is in it yet. */
-static int hand_down(const struct target *t, int fd)
-{
-	char text[256];
-
-	if (!t->h->v2 || t->controllers == 0)
-		return 0;
-	controllers_text(t->controllers, '+', text, sizeof(text));
-	return cgroup_write(fd, "cgroup.subtree_control", text, strlen(text));
-}
-
 /* The component at *at, which moves to the next. */
 static void component(const char **at, char *name)
 {
@@ -152,7 +140,8 @@ static void create_run(struct op *op, struct target *t)
 		int child;
 
 		component(&at, name);
-		child = i > 0 ? hand_down(t, parent_fd) : 0;
+		/* Nobody is in a new one yet. */
+		child = i > 0 && t->h->v2 ? levels_write(parent_fd, t->controllers, '+') : 0;
 		if (child >= 0)
 			child = create_one(op, t->h, parent_fd, name, &t->way[t->place.n + i]);
 		if (child < 0) {

@@ -14,8 +14,8 @@
 #include "cgroupfs.h"
 #include "cleanup.h"
 #include "gather.h"
-#include "manager.h"
 #include "give.h"
+#include "manager.h"
 
 /* Passes of moving tasks out of the way; what forks faster than that is given up. */
 #define PASSES_MAX 16
@@ -291,12 +291,14 @@ char *levels_full(const struct target *t, unsigned made)
 	return NULL;
 }
 
-static int control(const struct rung *rung, unsigned set, char sign)
+int levels_write(int fd, unsigned set, char sign)
 {
 	char text[256];
 
+	if (set == 0)
+		return 0;
 	controllers_text(set, sign, text, sizeof(text));
-	return cgroup_write(rung->fd, CONTROL, text, strlen(text));
+	return cgroup_write(fd, CONTROL, text, strlen(text));
 }
 
 /*
@@ -307,13 +309,13 @@ static int control(const struct rung *rung, unsigned set, char sign)
 static int enable_once(const struct rung *rung, const struct level *level, unsigned set)
 {
 	enum domain now = level->domain;
-	int r = control(rung, set, '+');
+	int r = levels_write(rung->fd, set, '+');
 
 	if (r >= 0 && level->domain == DOMAIN_PLAIN)
 		r = domain_read(rung->fd, &now);
 	if (r < 0 || now == level->domain)
 		return r;
-	control(rung, set, '-');
+	levels_write(rung->fd, set, '-');
 	return 1;
 }
 
@@ -359,8 +361,7 @@ void levels_undo(struct op *op, struct target *t)
 		struct rung *rung = &t->levels->rung[i];
 
 		/* What somebody uses meanwhile stays, ignoring. */
-		if (rung->enabled)
-			control(rung, rung->enabled, '-');
+		levels_write(rung->fd, rung->enabled, '-');
 		rung->enabled = 0;
 		evacuate_undo(op, t->h, rung->fd, &rung->evacuation);
 	}

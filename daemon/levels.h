@@ -44,6 +44,10 @@ char *levels_detail(const struct target *t, unsigned index);
  * is below it shows. `made`: how many of the missing ones are there by now. */
 char *levels_full(const struct target *t, unsigned made);
 
+/* Enables ('+') or disables ('-') a set of controllers for the children of the cgroup that fd is.
+ * Nothing to do for the empty set. */
+int levels_write(int fd, unsigned set, char sign);
+
 /* May run on a worker. 0, or t->reason and t->detail say what is in the way, and all is as it was.
  */
 int levels_enable(struct op *op, struct target *t);
