@@ -267,7 +267,7 @@ int evacuate(struct op *op, const struct hierarchy *h, int dirfd, const struct n
 	e->listed = n;
 	if (r < 0 || n == 0)
 		return r;
-	if (e->leaf_fd <= 0) {
+	if (e->leaf_fd < 0) {
 		int fd = leaf_make(op->manager->inspector, dirfd, node,
 			(const char *const *)op->manager->delegation, &e->made);
 
@@ -315,7 +315,7 @@ static void put_back(struct op *op, const struct hierarchy *h, int dirfd, struct
 
 void evacuate_undo(struct op *op, const struct hierarchy *h, int dirfd, struct evacuation *e)
 {
-	if (e->leaf_fd <= 0)
+	if (e->leaf_fd < 0)
 		return;
 	put_back(op, h, dirfd, e);
 	/* What forked in between is still in it. */
@@ -327,8 +327,7 @@ void evacuate_undo(struct op *op, const struct hierarchy *h, int dirfd, struct e
 
 void evacuation_done(struct evacuation *e)
 {
-	if (e->leaf_fd > 0)
-		close_fd(&e->leaf_fd);
+	close_fd(&e->leaf_fd);
 	free(e->moved);
-	*e = (struct evacuation){0};
+	*e = EVACUATION_NONE;
 }

@@ -6,10 +6,12 @@
  */
 #pragma once
 
+#include <errno.h>
+
 #include "op.h"
 
 struct evacuation {
-	int leaf_fd;	/* 0: nothing was begun */
+	int leaf_fd;	/* -EBADF: nothing was begun */
 	bool made;	/* the leaf is of this call */
 	int32_t *moved; /* whom */
 	size_t n, size;
@@ -17,6 +19,7 @@ struct evacuation {
 	size_t left;	  /* by the last pass: main threads that have ended, or are about to */
 	int32_t left_pid; /* one of them */
 };
+#define EVACUATION_NONE ((struct evacuation){.leaf_fd = -EBADF})
 
 /*
  * All that are in it now. Returns how many were moved; -EBUSY: there is one that may not be moved,

@@ -57,7 +57,11 @@ static struct levels *levels_new(unsigned n)
 		return NULL;
 	l->level = calloc(n, sizeof(*l->level));
 	l->rung = calloc(n, sizeof(*l->rung));
-	return l->level && l->rung ? l : levels_free(l);
+	if (!l->level || !l->rung)
+		return levels_free(l);
+	for (unsigned i = 0; i < n; i++)
+		l->rung[i] = (struct rung){.fd = -EBADF, .evacuation = EVACUATION_NONE};
+	return l;
 }
 
 static int set_read(int fd, const char *file, unsigned *ret)
