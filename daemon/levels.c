@@ -309,18 +309,28 @@ int levels_write(int fd, unsigned set, char sign)
  * Controllers that work beside tasks are enabled there by the kernel, but that makes a thread root
  * of the cgroup, whose children can then hold no processes (cgroup_is_thread_root()). So tasks make
  * room for any, but where somebody wants threads. 1: one came in between, and it was taken back.
+ *
+ * What another call has enabled since it was judged is not this one's to take back.
  */
-static int enable_once(const struct rung *rung, const struct level *level, unsigned set)
+static int enable_once(struct rung *rung, const struct level *level, unsigned set)
 {
-	enum domain now = level->domain;
-	int r = levels_write(rung->fd, set, '+');
+	enum domain domain = level->domain;
+	unsigned now = 0;
+	int r = set_read(rung->fd, CONTROL, &now);
 
-	if (r >= 0 && level->domain == DOMAIN_PLAIN)
-		r = domain_read(rung->fd, &now);
-	if (r < 0 || now == level->domain)
+	if (r >= 0)
+		r = levels_write(rung->fd, set & ~now, '+');
+	if (r < 0)
 		return r;
-	levels_write(rung->fd, set, '-');
-	return 1;
+	if (level->domain == DOMAIN_PLAIN)
+		r = domain_read(rung->fd, &domain);
+	if (r >= 0 && domain == level->domain) {
+		rung->enabled = set & ~now;
+		return 0;
+	}
+	/* The error that is told is the first one. */
+	levels_write(rung->fd, set & ~now, '-');
+	return r < 0 ? r : 1;
 }
 
 /* Where tasks are in nobody's way. The root of the daemon's cgroup namespace may be another. */
@@ -345,8 +355,6 @@ static int rung_enable(struct op *op, struct target *t, unsigned index, unsigned
 		int moved = threads ? 0 : evacuate(op, t->h, rung->fd, &level->node, e);
 		int r = moved < 0 ? moved : enable_once(rung, level, set);
 
-		if (r == 0)
-			rung->enabled = set;
 		/* -EBUSY where those that were listed have ended by themselves: others came. */
 		if (r <= 0 && (r != -EBUSY || moved < 0))
 			return r;

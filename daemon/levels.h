@@ -15,7 +15,7 @@
 
 struct rung {
 	int fd;		  /* the very cgroup that was judged */
-	unsigned enabled; /* by this call */
+	unsigned enabled; /* by this call, which may be less than what it lacked */
 	struct evacuation evacuation;
 };
 
