@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* Create. */
 #include <errno.h>
-#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "act.h"
 #include "cgroupfs.h"
@@ -25,15 +23,6 @@ static enum reason create_prepare(struct op *op, struct target *t)
 		at += len + (at[len] == '/');
 	}
 	return REASON_OK;
-}
-
-/* Takes back what was made, unless the name is another cgroup's by now. */
-static void remove_same(int parent_fd, const char *name, uint64_t id)
-{
-	struct stat st;
-
-	if (fstatat(parent_fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == id)
-		unlinkat(parent_fd, name, AT_REMOVEDIR);
 }
 
 /*
@@ -72,7 +61,7 @@ static int create_one(
 		r = give(fd, &op->who.subject);
 	if (r < 0) {
 		/* The error that is told is the first one. */
-		remove_same(parent_fd, name, ret->id);
+		cgroup_remove_same(parent_fd, name, ret->id);
 		return r;
 	}
 	return TAKE_FD(fd);
@@ -110,7 +99,7 @@ static void create_remove_last(const struct target *t, unsigned n)
 	}
 	component(&at, name);
 	if (fd >= 0)
-		remove_same(fd, name, made[n - 1].id);
+		cgroup_remove_same(fd, name, made[n - 1].id);
 }
 
 static void create_failed(struct target *t, int err, unsigned made)

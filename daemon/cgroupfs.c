@@ -186,6 +186,14 @@ int cgroup_write(int dirfd, const char *name, const char *text, size_t len)
 	return fd < 0 ? fd : cgroup_write_fd(fd, text, len);
 }
 
+void cgroup_remove_same(int dirfd, const char *name, uint64_t id)
+{
+	struct stat st;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_ino == id)
+		unlinkat(dirfd, name, AT_REMOVEDIR);
+}
+
 int cgroup_each(int dirfd, bool directories, int (*fn)(void *userdata, int dirfd, const char *name),
 	void *userdata)
 {

@@ -35,6 +35,9 @@ ssize_t cgroup_read_small(int dirfd, const char *name, char *buf, size_t size);
 int cgroup_write(int dirfd, const char *name, const char *text, size_t len);
 int cgroup_write_fd(int fd, const char *text, size_t len);
 
+/* Takes back what was made, unless the name is another cgroup's by now. Errors are ignored. */
+void cgroup_remove_same(int dirfd, const char *name, uint64_t id);
+
 /* The entries of a directory, one call of `fn` each until it returns non-zero (which is returned).
  */
 int cgroup_each(int dirfd, bool directories, int (*fn)(void *userdata, int dirfd, const char *name),

@@ -146,21 +146,12 @@ static int leaf_take(
 	return r < 0 ? r : inspect_mark_set(i, fd, MARK_LEAF);
 }
 
-/* Takes back what was made, unless the name is another cgroup's by now. */
-static void remove_same(int dirfd, int fd)
-{
-	struct stat made, now;
-
-	if (fstat(fd, &made) == 0 && fstatat(dirfd, LEAF_NAME, &now, AT_SYMLINK_NOFOLLOW) == 0 &&
-		made.st_ino == now.st_ino)
-		unlinkat(dirfd, LEAF_NAME, AT_REMOVEDIR);
-}
-
 static int leaf_try(struct inspector *i, int dirfd, const struct node *node,
 	const char *const *delegation, bool *ret_made)
 {
 	bool made = mkdirat(dirfd, LEAF_NAME, 0) == 0;
 	_cleanup_close_ int fd = -EBADF;
+	struct node got;
 	int r;
 
 	if (!made && errno != EEXIST)
@@ -171,8 +162,8 @@ static int leaf_try(struct inspector *i, int dirfd, const struct node *node,
 	r = leaf_take(i, fd, node, delegation);
 	if (r < 0) {
 		/* The error that is told is the first one. */
-		if (made)
-			remove_same(dirfd, fd);
+		if (made && cgroup_stat(fd, &got) >= 0)
+			cgroup_remove_same(dirfd, LEAF_NAME, got.id);
 		return r;
 	}
 	*ret_made = made;

@@ -144,6 +144,23 @@ static void test_opens_stay_beneath(void **state)
 	assert_int_equal(unlinkat(top_fd, "link", 0), 0);
 }
 
+static void test_remove_same(void **state)
+{
+	struct node node;
+	int fd;
+
+	(void)state;
+	assert_int_equal(mkdirat(top_fd, "same", 0755), 0);
+	fd = cgroup_open(top_fd, "same");
+	assert_int_equal(cgroup_stat(fd, &node), 0);
+	close(fd);
+	cgroup_remove_same(top_fd, "same", node.id + 1);
+	assert_int_equal(faccessat(top_fd, "same", F_OK, 0), 0);
+	cgroup_remove_same(top_fd, "same", node.id);
+	assert_int_equal(faccessat(top_fd, "same", F_OK, 0), -1);
+	cgroup_remove_same(top_fd, "same", node.id);
+}
+
 static void test_pids(void **state)
 {
 	int32_t *pids = NULL;
@@ -190,6 +207,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_three_thousand_deep, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_bounded, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_opens_stay_beneath, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_remove_same, setup, teardown),
 		cmocka_unit_test(test_pids),
 	};
 
