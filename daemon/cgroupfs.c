@@ -275,3 +275,8 @@ void pids_sort_unique(int32_t *pids, size_t *n)
 			pids[++kept] = pids[i];
 	*n = kept + 1;
 }
+
+bool pids_have(const int32_t *pids, size_t n, int32_t pid)
+{
+	return n > 0 && bsearch(&pid, pids, n, sizeof(*pids), pid_compare);
+}

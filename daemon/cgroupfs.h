@@ -46,3 +46,5 @@ int cgroup_each(int dirfd, bool directories, int (*fn)(void *userdata, int dirfd
 /* The pids in a text of one number a line, appended. */
 int pids_append(const char *text, int32_t **pids, size_t *n, size_t max);
 void pids_sort_unique(int32_t *pids, size_t *n);
+/* Of sorted ones. */
+bool pids_have(const int32_t *pids, size_t n, int32_t pid);

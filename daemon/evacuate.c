@@ -38,15 +38,8 @@ static void batch_done(struct batch *b)
 	b->n = 0;
 }
 
-static int pid_compare(const void *a, const void *b)
-{
-	int32_t x = *(const int32_t *)a, y = *(const int32_t *)b;
-
-	return x < y ? -1 : x > y;
-}
-
-/* Those before them have left, so they are at the begin of the list; those that are not there may
- * have gone elsewhere. */
+/* Those before them have left, so they are at the beginning of the list; those that are not there
+ * may have gone elsewhere. */
 static int batch_list(struct batch *b, int from_fd)
 {
 	_cleanup_free_ int32_t *pids = NULL;
@@ -67,8 +60,7 @@ static int batch_list(struct batch *b, int from_fd)
 		return r;
 	pids_sort_unique(pids, &n_pids);
 	for (size_t i = 0; i < b->n; i++)
-		b->listed[i] =
-			n_pids > 0 && bsearch(&b->pid[i], pids, n_pids, sizeof(*pids), pid_compare);
+		b->listed[i] = pids_have(pids, n_pids, b->pid[i]);
 	return 0;
 }
 
@@ -220,8 +212,8 @@ static int move_one(struct op *op, const struct way *way, const struct batch *b,
 	return 1;
 }
 
-/* All of them are judged before one is moved would cost the same and prove nothing: they change.
- * What was moved is moved back if one is refused. */
+/* To judge all before one is moved would cost the same and prove nothing: they change. What was
+ * moved is moved back if one is refused. */
 static int move_all(struct op *op, const struct way *way, const int32_t *pids, size_t n)
 {
 	struct batch b = {.n = 0};

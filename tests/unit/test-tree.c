@@ -174,6 +174,8 @@ static void test_pids(void **state)
 	assert_int_equal(n, 3);
 	assert_int_equal(pids[0], 4);
 	assert_int_equal(pids[2], 30);
+	assert_true(pids_have(pids, n, 4) && pids_have(pids, n, 30));
+	assert_false(pids_have(pids, n, 6) || pids_have(NULL, 0, 4));
 	assert_int_equal(pids_append("x\n", &pids, &n, 10), -EINVAL);
 	assert_int_equal(pids_append("1\n2\n", &pids, &n, 4), -E2BIG);
 	free(pids);
