@@ -2,7 +2,6 @@
 /* Acts that list, find and move tasks. */
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,6 +16,7 @@
 #include "manager.h"
 #include "ops.h"
 #include "pidns.h"
+#include "task.h"
 #include "tree.h"
 #include "watch.h"
 
@@ -230,13 +230,6 @@ const struct act act_locate = {.run = locate_run};
  * MovePid, MovePidAbs.
  */
 
-static bool victim_alive(const struct op *op)
-{
-	struct pollfd p = {.fd = op->victim_pidfd, .events = POLLIN};
-
-	return poll(&p, 1, 0) == 0;
-}
-
 /* Controllers are enabled for its children, so that only its leaf can hold tasks. */
 static int move_to_new_leaf(struct op *op, struct target *t, const char *text, size_t len)
 {
@@ -321,7 +314,7 @@ static void move_run(struct op *op, struct target *t)
 	}
 	watch_touch(op->manager->watch, t->h, t->way[t->place.n - 1].id);
 	/* Alive after the write: the number was the judged task's all the time. */
-	if (!victim_alive(op)) {
+	if (!task_alive(op->victim_pidfd)) {
 		log_limited(LOG_NOTICE, op->account,
 			"a task ended while it was moved; its pid %d may have been reused",
 			op->victim_pid);
