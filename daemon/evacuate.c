@@ -15,6 +15,7 @@
 #include "leaf.h"
 #include "log.h"
 #include "manager.h"
+#include "ops.h"
 #include "proc.h"
 #include "task.h"
 
@@ -261,7 +262,7 @@ int evacuate(struct op *op, const struct hierarchy *h, int dirfd, const struct n
 		return r;
 	if (e->leaf_fd < 0) {
 		int fd = leaf_make(op->manager->inspector, dirfd, node,
-			(const char *const *)op->manager->delegation, &e->made);
+			cgroup_ops(h)->delegation(op->manager), &e->made);
 
 		if (fd < 0)
 			return fd == -EEXIST ? -EBUSY : fd == -EAGAIN ? -EMLINK : fd;
