@@ -76,10 +76,19 @@ static int refuse_name(
 	return answer_error(c->m, error, text);
 }
 
-static int refuse_no_owner(const struct driver_call *c, const char *name)
+/* The same of a name that somebody has: 1. Else that is answered, or it failed: what to return. */
+static int read_owned_name(
+	const struct driver_call *c, const char **ret_name, enum owner *ret_owner)
 {
-	return refuse_name(c, ERROR("NameHasNoOwner"), name,
+	int r = read_name(c, ret_name, ret_owner);
+
+	if (r < 0)
+		return r;
+	if (*ret_owner != OWNER_NONE)
+		return 1;
+	r = refuse_name(c, ERROR("NameHasNoOwner"), *ret_name,
 		"is nobody's here; ListNames tells which names there are");
+	return r < 0 ? r : 0;
 }
 
 static int hello(const struct driver_call *c)
@@ -154,12 +163,10 @@ static int get_name_owner(const struct driver_call *c)
 {
 	const char *name;
 	enum owner owner;
-	int r = read_name(c, &name, &owner);
+	int r = read_owned_name(c, &name, &owner);
 
-	if (r < 0)
+	if (r <= 0)
 		return r;
-	if (owner == OWNER_NONE)
-		return refuse_no_owner(c, name);
 	return answer_values(c->m, "s", owner == OWNER_SERVICE ? DRIVER_SERVICE_UNIQUE : name);
 }
 
@@ -167,12 +174,10 @@ static int list_queued_owners(const struct driver_call *c)
 {
 	const char *name;
 	enum owner owner;
-	int r = read_name(c, &name, &owner);
+	int r = read_owned_name(c, &name, &owner);
 
-	if (r < 0)
+	if (r <= 0)
 		return r;
-	if (owner == OWNER_NONE)
-		return refuse_no_owner(c, name);
 	return answer_values(c->m, "as", 1, owner == OWNER_SERVICE ? DRIVER_SERVICE_UNIQUE : name);
 }
 
@@ -201,12 +206,10 @@ static int get_unix_user(const struct driver_call *c)
 	struct dispatch_ids ids = {};
 	const char *name;
 	enum owner owner;
-	int r = read_name(c, &name, &owner);
+	int r = read_owned_name(c, &name, &owner);
 
-	if (r < 0)
+	if (r <= 0)
 		return r;
-	if (owner == OWNER_NONE)
-		return refuse_no_owner(c, name);
 	c->ops->ids(c->userdata, owner == OWNER_CLIENT, &ids);
 	if (!ids.have_uid)
 		return refuse_name(c, ERROR("Failed"), name,
@@ -219,12 +222,10 @@ static int get_process_id(const struct driver_call *c)
 	struct dispatch_ids ids = {};
 	const char *name;
 	enum owner owner;
-	int r = read_name(c, &name, &owner);
+	int r = read_owned_name(c, &name, &owner);
 
-	if (r < 0)
+	if (r <= 0)
 		return r;
-	if (owner == OWNER_NONE)
-		return refuse_no_owner(c, name);
 	c->ops->ids(c->userdata, owner == OWNER_CLIENT, &ids);
 	if (!ids.have_pid)
 		return refuse_name(c, ERROR("UnixProcessIdUnknown"), name,
@@ -237,12 +238,10 @@ static int get_credentials(const struct driver_call *c)
 	struct dispatch_ids ids = {};
 	const char *name;
 	enum owner owner;
-	int r = read_name(c, &name, &owner);
+	int r = read_owned_name(c, &name, &owner);
 
-	if (r < 0)
+	if (r <= 0)
 		return r;
-	if (owner == OWNER_NONE)
-		return refuse_no_owner(c, name);
 	c->ops->ids(c->userdata, owner == OWNER_CLIENT, &ids);
 	if (ids.have_uid && ids.have_pid)
 		return answer_values(
@@ -258,12 +257,10 @@ static int get_selinux_context(const struct driver_call *c)
 {
 	const char *name;
 	enum owner owner;
-	int r = read_name(c, &name, &owner);
+	int r = read_owned_name(c, &name, &owner);
 
-	if (r < 0)
+	if (r <= 0)
 		return r;
-	if (owner == OWNER_NONE)
-		return refuse_no_owner(c, name);
 	return refuse_name(c, ERROR("SELinuxSecurityContextUnknown"), name,
 		"may have a security context, but none is told");
 }
