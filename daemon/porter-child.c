@@ -322,6 +322,8 @@ static int handle(struct child *c)
 		reply.id = q.id;
 		reply.result = send_on(c, &q, data);
 		return answer(c, &reply, -EBADF);
+	case PORTER_YIELD:
+		return 0;
 	case PORTER_RELEASE:
 		release(c, q.id);
 		return 0;

@@ -25,7 +25,8 @@ enum porter_op {
 	PORTER_JUDGE,	/* id, size; carries the connection. A reply */
 	PORTER_RECEIVE, /* id, size: rounds; usec. A reply */
 	PORTER_SEND,	/* id, size: of the data that follow. A reply: how many were sent */
-	PORTER_RELEASE, /* id; carries the core's copy of it; no reply */
+	PORTER_YIELD,	/* carries the core's copy of what it holds; no reply */
+	PORTER_RELEASE, /* id; after the core has closed its own; no reply */
 	PORTER_HOLD,	/* carries what to hold; no reply */
 };
 

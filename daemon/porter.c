@@ -120,6 +120,9 @@ void porter_end(struct porter *p, bool kill)
 	if (all->undertaker == p)
 		all->undertaker = NULL;
 	p->io = sd_event_source_disable_unref(p->io);
+	/* From here on it can say nothing more: what came behind the look would go down with the
+	 * channel, and be ours to close. */
+	(void)shutdown(p->channel, SHUT_RD);
 	channel_clear(p);
 	close_fd(&p->channel);
 	p->since = porters_now(all);
@@ -180,24 +183,30 @@ static void thing_leave(struct passed *t)
 	porter_settle(p);
 }
 
-/* Our copy goes along: were it closed here, it might be the last, for the porter may be ending. In
- * the channel it is the porter's, whose end closes it. Were the message lost, the porter would hold
- * what it holds until it ends: so it is to end soon. */
-static int release(struct passed *t)
+/*
+ * Our copy goes first: were it just closed here, it might be the last, for the porter may be
+ * ending. In the channel it is the porter's, whose end closes it. Only when ours is closed the
+ * porter is told to close its own: it may be faster than we are, and ours would be the last then.
+ * Were a message lost, the porter would hold what it holds until it ends: so it is to end soon.
+ */
+static void release(struct passed *t)
 {
-	int r = porter_send(t->porter, PORTER_RELEASE, t->id, 0, 0, t->fd);
+	int r = porter_send(t->porter, PORTER_YIELD, t->id, 0, 0, t->fd);
 
+	if (r >= 0) {
+		close_fd(&t->fd);
+		r = porter_send(t->porter, PORTER_RELEASE, t->id, 0, 0, -EBADF);
+	}
 	if (r < 0)
 		t->porter->retired = true;
-	return r;
 }
 
 /* Neither we nor the porter have it any more. */
 static void thing_put(struct passed *t)
 {
-	if (t->fd >= 0 && t->porter && release(t) >= 0)
-		close_fd(&t->fd);
-	else if (t->fd >= 0)
+	if (t->fd >= 0 && t->porter)
+		release(t);
+	if (t->fd >= 0)
 		porters_bury(t->porters, TAKE_FD(t->fd));
 	thing_leave(t);
 }

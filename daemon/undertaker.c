@@ -12,11 +12,14 @@
 #define HELD_MAX 64
 #define IDLE_USEC 1000000
 
-/* The undertaker of now, or a new one. */
+/* The undertaker of now, or a new one. A full one ends only here: while the last that it was sent
+ * is still open in the core, its end would leave that to be closed by us. */
 static int undertaker_get(struct porters *all, struct porter **ret)
 {
 	int r;
 
+	if (all->undertaker && all->undertaker->n >= HELD_MAX)
+		porter_end(all->undertaker, false);
 	if (!all->undertaker) {
 		r = porter_new(all, ACCOUNT_UNDERTAKER, &all->undertaker);
 		if (r < 0)
@@ -45,8 +48,7 @@ static int keep(struct porters *all, int fd)
 	if (r < 0)
 		return r;
 	p->since = porters_now(all);
-	if (++p->n >= HELD_MAX)
-		porter_end(p, false);
+	p->n++;
 	return 0;
 }
 

@@ -3,8 +3,10 @@
 #include <dirent.h>
 #include <endian.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "frames.h"
@@ -111,4 +113,49 @@ unsigned count_fds(void)
 		n++;
 	closedir(d);
 	return n;
+}
+
+#define PATIENCE_SEC 100
+
+static volatile sig_atomic_t patience_over;
+
+static void on_alarm(int sig)
+{
+	static const char text[] = "SIGALRM: this test waits for what does not come\n";
+	int saved = errno;
+
+	(void)sig;
+	patience_over = 1;
+	if (write(STDERR_FILENO, text, sizeof(text) - 1) < 0)
+		patience_over = 2;
+	errno = saved;
+}
+
+static void alarm_set(time_t first, time_t then)
+{
+	const struct itimerval timer = {.it_value.tv_sec = first, .it_interval.tv_sec = then};
+
+	(void)setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+void patience_begin(void)
+{
+	/* Without SA_RESTART */
+	const struct sigaction action = {.sa_handler = on_alarm};
+
+	patience_over = 0;
+	(void)sigaction(SIGALRM, &action, NULL);
+	/* Again and again, for what is waited for may be several. */
+	alarm_set(PATIENCE_SEC, 1);
+}
+
+bool patience_is_over(void)
+{
+	return patience_over;
+}
+
+bool patience_end(void)
+{
+	alarm_set(0, 0);
+	return patience_over;
 }

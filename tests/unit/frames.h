@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Raw messages, and what rides on them. */
+/* Raw messages, what rides on them, and how long to wait for what follows. */
 #pragma once
 
 #include <stdbool.h>
@@ -27,3 +27,18 @@ int lingering_open(struct lingering *ret);
 
 /* The fds of this process. */
 unsigned count_fds(void);
+
+/*
+ * A bound for one test: longer than anything that ends takes on a slow machine, and said when it is
+ * reached. It comes as a signal, for what hangs here hangs in a system call: also a close that
+ * waits for a lingering socket's peer is over then, and the test fails instead of standing still.
+ */
+void patience_begin(void);
+bool patience_is_over(void);
+/* Whether it was over. */
+bool patience_end(void);
+
+/* Runs the loop, whatever comes, until so. */
+#define RUN_UNTIL(event, condition)                 \
+	while (!(condition) && !patience_is_over()) \
+	assert_true(sd_event_run(event, 100000) >= 0)

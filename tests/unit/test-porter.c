@@ -45,6 +45,7 @@ static int setup(void **state)
 	int fds[2];
 
 	assert_non_null(f);
+	patience_begin();
 	assert_true(sd_event_new(&f->event) >= 0);
 	assert_int_equal(porters_new(f->event, zygote, &f->porters), 0);
 	f->fds_before = count_fds();
@@ -68,8 +69,7 @@ static int teardown(void **state)
 		close(f->peer);
 	for (struct porter *p = f->porters->list; p; p = p->next)
 		porter_end(p, false);
-	for (unsigned i = 0; i < 100 && f->porters->list; i++)
-		assert_true(sd_event_run(f->event, 100000) >= 0);
+	RUN_UNTIL(f->event, !f->porters->list);
 	assert_null(f->porters->list);
 	assert_null(f->porters->unburied);
 	after = count_fds();
@@ -77,6 +77,7 @@ static int teardown(void **state)
 	porters_free(f->porters);
 	sd_event_unref(f->event);
 	free(f);
+	assert_false(patience_end());
 	return 0;
 }
 
@@ -121,8 +122,7 @@ static struct judging *ask(struct fixture *f, uint64_t account)
 
 static int verdict(struct fixture *f)
 {
-	for (unsigned i = 0; i < 100 && f->n_judged == 0; i++)
-		assert_true(sd_event_run(f->event, 100000) >= 0);
+	RUN_UNTIL(f->event, f->n_judged > 0);
 	assert_int_equal(f->n_judged, 1);
 	f->n_judged = 0;
 	return f->result;
@@ -136,8 +136,7 @@ static int judge(struct fixture *f)
 
 static int outcome(struct fixture *f)
 {
-	for (unsigned i = 0; i < 100 && f->n_received == 0; i++)
-		assert_true(sd_event_run(f->event, 100000) >= 0);
+	RUN_UNTIL(f->event, f->n_received > 0);
 	assert_int_equal(f->n_received, 1);
 	f->n_received = 0;
 	return f->result;
@@ -155,8 +154,7 @@ static unsigned count_porters(struct fixture *f)
 /* Until those that were told to have ended. */
 static void settle(struct fixture *f, unsigned left)
 {
-	for (unsigned i = 0; i < 100 && count_porters(f) > left; i++)
-		assert_true(sd_event_run(f->event, 100000) >= 0);
+	RUN_UNTIL(f->event, count_porters(f) <= left);
 	assert_int_equal(count_porters(f), left);
 }
 
@@ -529,8 +527,7 @@ static void test_freed_midway(void **state)
 		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 		put_fd(f, fds[0]);
 		judging_cancel(ask(f, 1000));
-		for (unsigned i = 0; i < 100 && f->porters->list->n > 0; i++)
-			assert_true(sd_event_run(f->event, 100000) >= 0);
+		RUN_UNTIL(f->event, f->porters->list->n == 0);
 		take(f);
 		assert_int_equal(recv(fds[1], &c, 1, 0), 0);
 		close(fds[1]);
@@ -638,8 +635,8 @@ static void test_too_much_at_once(void **state)
 	for (unsigned i = 0; i < PORTER_THINGS_MAX; i++)
 		ask(f, 1000);
 	assert_int_equal(porters_judge(f->porters, 1000, f->conn, 10, on_judged, f, &j), -EDQUOT);
-	while (f->n_judged < PORTER_THINGS_MAX)
-		assert_true(sd_event_run(f->event, 100000) >= 0);
+	RUN_UNTIL(f->event, f->n_judged >= PORTER_THINGS_MAX);
+	assert_int_equal(f->n_judged, PORTER_THINGS_MAX);
 	f->n_judged = 0;
 	assert_int_equal(judge(f), 0);
 	take(f);
@@ -696,6 +693,26 @@ static void test_linger_elsewhere(void **state)
 		close(l[i].peer);
 }
 
+/* Ours is never the last, whoever is faster: the porter waits in the close, not we. */
+static void test_linger_in_a_hurry(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned i = 0; i < 200; i++) {
+		struct lingering l;
+		int client = pass_socket(f, SOCK_STREAM);
+
+		assert_int_equal(lingering_open(&l), 0);
+		put_fds(client, "x", 1, &l.ours, 1);
+		close(l.ours);
+		close(client);
+		f->passed = passed_free(f->passed);
+		assert_false(patience_is_over());
+		/* Then it goes on. */
+		close(l.peer);
+	}
+}
+
 /* A porter that waits in the close of what it passed on costs its account, and nobody else. */
 static void test_linger_in_the_porter(void **state)
 {
@@ -717,25 +734,43 @@ static void test_linger_in_the_porter(void **state)
 	close(l.peer);
 }
 
+/* A connection that ends with something in it. */
+static void bury_one(struct fixture *f)
+{
+	int fds[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	put_fds(fds[1], "x", 1, &f->conn, 1);
+	assert_int_equal(close(fds[1]), 0);
+	porters_close(f->porters, 0, fds[0]);
+}
+
 static void test_undertaker(void **state)
 {
 	struct fixture *f = *state;
-	struct porter *first;
+	struct porter *first = NULL, *second;
 	int fds[2];
 
 	for (unsigned i = 0; i < 64; i++) {
-		assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
-		put_fds(fds[1], "x", 1, &f->conn, 1);
-		assert_int_equal(close(fds[1]), 0);
-		porters_close(f->porters, 0, fds[0]);
-		first = f->porters->undertaker;
-		assert_true(i == 63 ? !first : first != NULL);
+		bury_one(f);
+		if (i == 0)
+			first = f->porters->undertaker;
+		assert_non_null(first);
+		assert_ptr_equal(f->porters->undertaker, first);
+		assert_true(first->channel >= 0);
 	}
+	/* It is full: the next one's end is another's, and what is held ends with it. */
+	bury_one(f);
+	second = f->porters->undertaker;
+	assert_non_null(second);
+	assert_ptr_not_equal(second, first);
+	assert_true(first->channel < 0);
+	assert_int_equal(second->n, 1);
 	/* What is read to its end is just closed. */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
 	porters_close(f->porters, 0, fds[0]);
 	close(fds[1]);
-	assert_null(f->porters->undertaker);
+	assert_int_equal(second->n, 1);
 	settle(f, 0);
 	/* One that was killed is replaced, and one without work ends. */
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
@@ -801,6 +836,7 @@ int main(void)
 		TEST(test_too_much_at_once),
 		TEST(test_linger),
 		TEST(test_linger_elsewhere),
+		TEST(test_linger_in_a_hurry),
 		TEST(test_linger_in_the_porter),
 		TEST(test_undertaker),
 		TEST(test_free_while_judging),
