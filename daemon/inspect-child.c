@@ -317,6 +317,8 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 		return answer_write(q, fd);
 	case INSPECT_PIDS:
 		return answer_pids(q, fd);
+	case INSPECT_NODE:
+		return answer_node(c, q, fd, ret_fd);
 	default:
 		return -EINVAL;
 	}
@@ -376,8 +378,9 @@ static void cap_freep(cap_t *caps)
  */
 static int caps_reduce(void)
 {
-	static const cap_value_t kept[] = {
-		CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH, CAP_SYS_CHROOT};
+	/* The last four are for nodes in containers, see inspect-node.c. */
+	static const cap_value_t kept[] = {CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_DAC_READ_SEARCH,
+		CAP_SYS_CHROOT, CAP_MKNOD, CAP_CHOWN, CAP_SETUID, CAP_SETGID};
 	__attribute__((cleanup(cap_freep))) cap_t have = cap_get_proc();
 	__attribute__((cleanup(cap_freep))) cap_t want = cap_init();
 

@@ -65,6 +65,8 @@ bool is_shortage(int err);
 
 /* Is the victim's user namespace the requestor's or below it? */
 int userns_below(struct child *c, pid_t victim, pid_t pid);
+/* As that, of an fd of a user namespace. */
+int userns_of_fd_below(struct child *c, int userns_fd, pid_t pid);
 
 /*
  * The topmost pid namespace below our own in which this one lies (the fd is taken), if that was
@@ -86,5 +88,7 @@ int answer_translate(struct child *c, const struct inspect_request *q, int pidns
 /* The same without a helper, but for threads of PIDS_FROM: what /proc has. */
 int answer_scan(struct child *c, const struct inspect_request *q, int pidns_fd,
 	struct inspect_reply *reply);
+/* INSPECT_NODE: begins it, without waiting. */
+int answer_node(struct child *c, const struct inspect_request *q, int pidfd, int *ret_fd);
 /* Ends those that had no work for HELPER_IDLE_MSEC. */
 void helpers_expire(struct child *c);

@@ -100,6 +100,15 @@ int userns_below(struct child *c, pid_t victim, pid_t pid)
 	return r < 0 ? r : victim_below(c, &user, victim);
 }
 
+int userns_of_fd_below(struct child *c, int userns_fd, pid_t pid)
+{
+	_cleanup_wanted_ struct wanted user = {
+		.name = "user", .fd = -EBADF, .last_fd = -EBADF, .own = c->userns};
+	int r = wanted_open(c, &user, pid);
+
+	return r < 0 ? r : ns_search(userns_fd, &user);
+}
+
 int answer_victims(struct child *c, const struct inspect_request *q, struct inspect_reply *reply)
 {
 	_cleanup_wanted_ struct wanted user = {

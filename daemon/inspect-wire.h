@@ -28,12 +28,22 @@ enum inspect_op {
 	INSPECT_VICTIMS, /* pid, pids: the victims */
 	INSPECT_PIDS_IN, /* pids; the request carries the pid namespace's fd */
 	INSPECT_PIDS_FROM,
+	INSPECT_NODE, /* pid, other: the requestor or 0, node; the request carries pid's pidfd, the
+			 reply a socket over which the result will come */
 	INSPECT_MAX,
 };
 
 #define INSPECT_NO_HIERARCHY UINT32_MAX
 #define INSPECT_TEXT_MAX 64
 #define INSPECT_PIDS_MAX 64
+
+#define INSPECT_PATH_MAX 128
+
+/* See devnode.h. */
+struct inspect_node {
+	uint32_t remove, is_char, major, minor, mode, uid, gid;
+	char path[INSPECT_PATH_MAX]; /* NUL-terminated */
+};
 
 struct inspect_request {
 	uint32_t seq;
@@ -45,6 +55,7 @@ struct inspect_request {
 		uint64_t value;
 		char text[INSPECT_TEXT_MAX]; /* NUL-terminated */
 		int32_t pids[INSPECT_PIDS_MAX];
+		struct inspect_node node;
 	};
 };
 

@@ -16,6 +16,7 @@
 
 #include "child.h"
 #include "cleanup.h"
+#include "devnode.h"
 #include "inspect-wire.h"
 
 #define TIMEOUT_SEC 5
@@ -374,6 +375,29 @@ static int ask_translate(
 int inspect_pids_in(struct inspector *i, int pidns_fd, int32_t *pids, size_t n)
 {
 	return ask_translate(i, INSPECT_PIDS_IN, pidns_fd, pids, n);
+}
+
+int inspect_node(struct inspector *i, const struct devnode *node)
+{
+	struct inspect_request request = {
+		.op = INSPECT_NODE,
+		.pid = node->task,
+		.other = node->requestor,
+		.node = {.remove = node->remove,
+			.is_char = node->is_char,
+			.major = node->major,
+			.minor = node->minor,
+			.mode = node->mode,
+			.uid = node->uid,
+			.gid = node->gid},
+	};
+	struct inspect_reply reply;
+	int fd, r;
+
+	_Static_assert(sizeof(request.node.path) == sizeof(node->path), "one path, one size");
+	memcpy(request.node.path, node->path, sizeof(request.node.path));
+	r = node->pidfd < 0 ? -EBADF : ask(i, &request, node->pidfd, &reply, &fd);
+	return r < 0 ? r : fd;
 }
 
 int inspect_pids_from(struct inspector *i, int pidns_fd, int32_t *pids, size_t n)

@@ -101,6 +101,11 @@ int inspect_pids_from(struct inspector *i, int pidns_fd, int32_t *pids, size_t n
  */
 int inspect_systemd(struct inspector *i, int dirfd);
 
+struct devnode;
+
+/* Begins what devnode_change() waits for: a socket over which an int32_t will come, or its end. */
+int inspect_node(struct inspector *i, const struct devnode *node);
+
 /* A number that is kept with a cgroup as marks are. inspect_note_get: 1 and *ret, or 0. */
 enum note {
 	NOTE_SHARES, /* trusted.cgmd.shares: cpu.shares as it was set, where the kernel has a weight

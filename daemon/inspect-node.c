@@ -1,0 +1,347 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* The child that puts a node into a container's /dev, or takes it away: see devnode.h. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/nsfs.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/fsuid.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include "cleanup.h"
+#include "devnode.h"
+#include "inspect-core.h"
+
+/* By which a node is known for ours. Nobody in a container can set it. */
+#define MARK "trusted.cgmd.node"
+#define NAME "node"
+
+/* What the child has at hand of the container. */
+struct place {
+	int root_fd;	/* the task's root */
+	int ns_fd;	/* its mount namespace */
+	dev_t host_dev; /* of the host's /dev */
+	int dir_fd;	/* the directory below its /dev that has the node */
+	uid_t uid;	/* /dev's owner */
+	gid_t gid;
+	const char *name;
+};
+
+static int beneath(int dirfd, const char *path, int flags)
+{
+	struct open_how how = {
+		.flags = (uint64_t)flags | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS,
+	};
+	int fd = (int)syscall(SYS_openat2, dirfd, path, &how, sizeof(how));
+
+	return fd < 0 ? -errno : fd;
+}
+
+/* Ours, process 1's: what is mounted there is the host's. */
+static int is_the_hosts(struct child *c, const struct ns_id *id)
+{
+	struct ns_id own = {0}, first = {0};
+	int r = ns_of_pid(c, getpid(), "mnt", &own);
+
+	if (r == 0 && !ns_same(id, &own))
+		r = ns_of_pid(c, 1, "mnt", &first);
+	/* Of a process 1 that nobody may look at. */
+	if (r == -EACCES)
+		r = 0;
+	if (r < 0)
+		return r;
+	return ns_same(id, &own) || ns_same(id, &first);
+}
+
+/* Whoever asks must be able to mount there himself: the namespace belongs to his user namespace or
+ * to one below. */
+static int check_owner(struct child *c, int ns_fd, pid_t requestor)
+{
+	_cleanup_close_ int user = -EBADF;
+
+	if (requestor == 0)
+		return 0;
+	user = ioctl(ns_fd, NS_GET_USERNS);
+	if (user < 0)
+		return errno == EPERM ? -EPERM : -errno;
+	switch (userns_of_fd_below(c, user, requestor)) {
+	case 0:
+		return -EPERM;
+	case 1:
+		return 0;
+	default:
+		return -ESRCH;
+	}
+}
+
+static int place_find(struct child *c, const struct inspect_request *q, int pidfd, struct place *p)
+{
+	struct pollfd alive = {.fd = pidfd, .events = POLLIN};
+	struct ns_id id = {0};
+	struct stat st;
+	char path[32];
+	int r;
+
+	if (fstatat(c->root_fd, "dev", &st, 0) == 0)
+		p->host_dev = st.st_dev;
+	p->ns_fd = ns_open(c, q->pid, "mnt");
+	r = p->ns_fd < 0 ? p->ns_fd : ns_of_fd(p->ns_fd, &id);
+	if (r < 0)
+		return r;
+	snprintf(path, sizeof(path), "%d/root", q->pid);
+	p->root_fd = openat(c->proc_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (p->root_fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	/* Alive now: it was this task's number, and these are its own. */
+	if (poll(&alive, 1, 0) != 0)
+		return -ESRCH;
+	r = is_the_hosts(c, &id);
+	if (r != 0)
+		return r < 0 ? r : -EXDEV;
+	return check_owner(c, p->ns_fd, q->other);
+}
+
+/* What the node is made on: attached in a mount namespace of our own, for before Linux 6.15 nothing
+ * can be cloned out of a mount that is attached nowhere. */
+static int tmpfs_make(void)
+{
+	_cleanup_close_ int context = -EBADF;
+	_cleanup_close_ int fd = -EBADF;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return -errno;
+	context = fsopen("tmpfs", FSOPEN_CLOEXEC);
+	if (context < 0 || fsconfig(context, FSCONFIG_SET_STRING, "source", "cgmd", 0) < 0 ||
+		fsconfig(context, FSCONFIG_SET_STRING, "size", "4k", 0) < 0 ||
+		fsconfig(context, FSCONFIG_SET_STRING, "nr_inodes", "8", 0) < 0 ||
+		fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
+		return -errno;
+	fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC);
+	if (fd < 0 || move_mount(fd, "", AT_FDCWD, "/", MOVE_MOUNT_F_EMPTY_PATH) < 0)
+		return -errno;
+	return TAKE_FD(fd);
+}
+
+/* A mount of the node alone, attached nowhere. */
+static int node_make(const struct inspect_node *n)
+{
+	_cleanup_close_ int fs = tmpfs_make();
+	mode_t type = n->is_char ? S_IFCHR : S_IFBLK;
+	int tree;
+
+	if (fs < 0)
+		return fs;
+	if (fchdir(fs) < 0 ||
+		mknodat(fs, NAME, type | (n->mode & 0777), makedev(n->major, n->minor)) < 0 ||
+		fchownat(fs, NAME, n->uid, n->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+		lsetxattr(NAME, MARK, "1", 1, 0) < 0)
+		return -errno;
+	tree = open_tree(fs, NAME, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return tree < 0 ? -errno : tree;
+}
+
+/* From here on as the owner of /dev: what it may not do there, this may not. */
+static int become(uid_t uid, gid_t gid)
+{
+	setfsgid(gid);
+	setfsuid(uid);
+	return setfsuid((uid_t)-1) == (int)uid && setfsgid((gid_t)-1) == (int)gid ? 0 : -EPERM;
+}
+
+static int dir_enter(int *fd, const char *name, bool make)
+{
+	int next = beneath(*fd, name, O_PATH | O_DIRECTORY);
+
+	if (next == -ENOENT && make) {
+		if (mkdirat(*fd, name, 0755) < 0 && errno != EEXIST)
+			return -errno;
+		next = beneath(*fd, name, O_PATH | O_DIRECTORY);
+	}
+	if (next < 0)
+		return next;
+	close_fd(fd);
+	*fd = next;
+	return 0;
+}
+
+/* Enters the container; `text` loses its slashes. */
+static int place_enter(struct place *p, char *text, bool make)
+{
+	struct stat st;
+	char *slash;
+	int r;
+
+	if (setns(p->ns_fd, CLONE_NEWNS) < 0)
+		return -errno;
+	p->dir_fd = beneath(p->root_fd, "dev", O_PATH | O_DIRECTORY);
+	if (p->dir_fd < 0)
+		return p->dir_fd;
+	if (fstat(p->dir_fd, &st) < 0)
+		return -errno;
+	p->uid = st.st_uid;
+	p->gid = st.st_gid;
+	r = become(p->uid, p->gid);
+	for (p->name = text; r >= 0 && (slash = strchr(p->name, '/')); p->name = slash + 1) {
+		*slash = '\0';
+		r = dir_enter(&p->dir_fd, p->name, make);
+	}
+	if (r >= 0 && fchdir(p->dir_fd) < 0)
+		r = -errno;
+	return r;
+}
+
+static bool is_device(const struct inspect_node *n, const struct stat *st)
+{
+	return (st->st_mode & S_IFMT) == (n->is_char ? S_IFCHR : S_IFBLK) &&
+	       st->st_rdev == makedev(n->major, n->minor);
+}
+
+static bool is_ours(const struct place *p)
+{
+	char value[4];
+
+	return lgetxattr(p->name, MARK, value, sizeof(value)) > 0;
+}
+
+/* The mount, and the empty file below it. */
+static int take_away(const struct place *p)
+{
+	struct stat st;
+
+	if (umount2(p->name, MNT_DETACH | UMOUNT_NOFOLLOW) < 0)
+		return -errno;
+	if (fstatat(p->dir_fd, p->name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		st.st_size == 0)
+		unlinkat(p->dir_fd, p->name, 0);
+	return 0;
+}
+
+/* What the node is mounted on: an empty file. 1: the device is there already. */
+static int point_open(const struct inspect_node *n, const struct place *p, int *ret)
+{
+	struct stat st;
+	int fd = beneath(p->dir_fd, p->name, O_PATH | O_NOFOLLOW), made;
+
+	/* Another node of the device may be one that cannot be opened, and trying that could set
+	 * something off. */
+	if (fd >= 0 && fstat(fd, &st) == 0 && is_ours(p)) {
+		int r = take_away(p);
+
+		close_fd(&fd);
+		if (r < 0)
+			return r;
+		fd = beneath(p->dir_fd, p->name, O_PATH | O_NOFOLLOW);
+	} else if (fd >= 0 && is_device(n, &st) && st.st_dev == p->host_dev) {
+		close(fd);
+		return 1;
+	}
+	if (fd == -ENOENT) {
+		made = openat(p->dir_fd, p->name,
+			O_CREAT | O_EXCL | O_WRONLY | O_NOFOLLOW | O_CLOEXEC, 0);
+		if (made < 0)
+			return -errno;
+		close(made);
+		fd = beneath(p->dir_fd, p->name, O_PATH | O_NOFOLLOW);
+	}
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_size != 0) {
+		close(fd);
+		return -EEXIST;
+	}
+	*ret = fd;
+	return 0;
+}
+
+static int node_add(const struct inspect_node *n, const struct place *p, int tree)
+{
+	_cleanup_close_ int point = -EBADF;
+	int r = point_open(n, p, &point);
+
+	if (r != 0)
+		return r < 0 ? r : 0;
+	if (move_mount(tree, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
+		0) {
+		r = -errno;
+		unlinkat(p->dir_fd, p->name, 0);
+	}
+	return r;
+}
+
+static int node_remove(const struct inspect_node *n, const struct place *p)
+{
+	struct stat st;
+
+	if (fstatat(p->dir_fd, p->name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return is_device(n, &st) && is_ours(p) ? take_away(p) : -ENOENT;
+}
+
+static int node_change(struct child *c, const struct inspect_request *q, int pidfd)
+{
+	struct inspect_node n = q->node;
+	struct place p = {.root_fd = -EBADF, .ns_fd = -EBADF, .dir_fd = -EBADF};
+	int r = place_find(c, q, pidfd, &p), tree = -EBADF;
+
+	n.path[sizeof(n.path) - 1] = '\0';
+	if (r >= 0 && !n.remove)
+		r = tree = node_make(&n);
+	if (r >= 0)
+		r = place_enter(&p, n.path, !n.remove);
+	if (r < 0)
+		return r;
+	return n.remove ? node_remove(&n, &p) : node_add(&n, &p, tree);
+}
+
+static _Noreturn void node_run(
+	struct child *c, const struct inspect_request *q, int pidfd, int sock)
+{
+	int32_t result;
+
+	/* Whatever lies there: nobody waits for longer. */
+	signal(SIGALRM, SIG_DFL);
+	alarm(DEVNODE_SECONDS);
+	umask(0);
+	result = node_change(c, q, pidfd);
+	while (send(sock, &result, sizeof(result), MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+	_exit(0);
+}
+
+int answer_node(struct child *c, const struct inspect_request *q, int pidfd, int *ret_fd)
+{
+	_cleanup_close_ int theirs = -EBADF;
+	_cleanup_close_ int ours = -EBADF;
+	int pair[2];
+	pid_t pid;
+
+	if (pidfd < 0)
+		return -EBADF;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return -errno;
+	ours = pair[0];
+	theirs = pair[1];
+	/* SIGCHLD is ignored, so nobody has to wait for it. */
+	pid = fork();
+	if (pid < 0)
+		return -errno;
+	if (pid == 0) {
+		close_fd(&c->sock);
+		close_fd(&ours);
+		node_run(c, q, pidfd, theirs);
+	}
+	*ret_fd = TAKE_FD(ours);
+	return 0;
+}
