@@ -11,33 +11,13 @@
 #include <linux/capability.h>
 
 #include "controller.h"
-#include "decide.h"
+#include "decide-core.h"
 
 enum {
 	SEARCH = 1,
 	WRITE = 2,
 	READ = 4,
 };
-
-static bool refuse(struct verdict *v, enum reason reason)
-{
-	*v = (struct verdict){.reason = reason};
-	return false;
-}
-
-static bool want(struct verdict *v, unsigned facts)
-{
-	*v = (struct verdict){.reason = REASON_INTERNAL, .need = facts};
-	return false;
-}
-
-/* A right that was computed with &v->need. */
-static bool settle(struct verdict *v, enum tri right, enum reason no)
-{
-	if (right == YES)
-		return true;
-	return right == NO ? refuse(v, no) : want(v, v->need);
-}
 
 static bool check_access(const struct facts *f, const struct node *n, unsigned bits, enum reason no,
 	struct verdict *v)
@@ -54,7 +34,7 @@ static bool check_in_scope(const struct place *p, struct verdict *v)
 
 /* In scope, and every cgroup that must be passed lets the caller pass: up to the target, and the
  * target too if something in it is accessed. */
-static bool check_way(const struct facts *f, bool inside, struct verdict *v)
+bool check_way(const struct facts *f, bool inside, struct verdict *v)
 {
 	const struct place *p = f->place;
 	unsigned passed = p->missing > 0 || inside ? p->n : p->n - 1;
@@ -364,9 +344,14 @@ static bool check_device(const struct question *q, const struct facts *f, struct
 	       settle(v, subject_is_host_root(f->subject, &v->need), REASON_VALUE_DEVICE);
 }
 
+bool check_limits(const struct facts *f, struct verdict *v)
+{
+	return check_below_scope_root(f->place, v) && check_over_parent(f, v);
+}
+
 /* What is the host's root's on v2 may be systemd's, which wants to be the only one to write there.
  */
-static bool check_systemd(const struct facts *f, struct verdict *v)
+bool check_systemd(const struct facts *f, struct verdict *v)
 {
 	if (!f->v2 || f->subject->uid != 0)
 		return true;
@@ -377,8 +362,7 @@ static bool check_systemd(const struct facts *f, struct verdict *v)
 
 static bool judge_limit(const struct question *q, const struct facts *f, struct verdict *v)
 {
-	return check_key(q->key, f, v) && check_way(f, false, v) &&
-	       check_below_scope_root(f->place, v) && check_over_parent(f, v) &&
+	return check_key(q->key, f, v) && check_way(f, false, v) && check_limits(f, v) &&
 	       check_key_there(f, v) && check_device(q, f, v) && check_systemd(f, v);
 }
 
@@ -431,6 +415,9 @@ static bool (*const judges[ACTION_MAX])(
 	[ACTION_LIST] = judge_list,
 	[ACTION_RELEASE] = judge_release,
 	[ACTION_PRUNE] = judge_prune,
+	[ACTION_DEVICES] = judge_devices,
+	[ACTION_DEVICES_READ] = judge_list,
+	[ACTION_DEVICE_NAMES] = judge_device_names,
 };
 
 /* What every judge but Ping's goes by; without it nothing is granted. */
@@ -457,7 +444,8 @@ struct verdict decide(const struct question *q, const struct facts *f)
 	if ((unsigned)q->action >= ACTION_MAX || !is_complete(q, f))
 		return v;
 	if (check_place(q, f, &v) && judges[q->action](q, f, &v))
-		return (struct verdict){.reason = REASON_OK, .controllers = v.controllers};
+		return (struct verdict){
+			.reason = REASON_OK, .controllers = v.controllers, .widens = v.widens};
 	return v;
 }
 

@@ -31,6 +31,9 @@ enum action {
 	ACTION_LIST,	/* ListChildren, ListKeys */
 	ACTION_RELEASE, /* RemoveOnEmpty */
 	ACTION_PRUNE,
+	ACTION_DEVICES,	     /* SetDevices, AllowDevices, DenyDevices, AddDevice, RemoveDevice */
+	ACTION_DEVICES_READ, /* ListDevices, CheckDevice */
+	ACTION_DEVICE_NAMES, /* ResolveDevice, ListGpus; the target is the requestor's own cgroup */
 	ACTION_MAX,
 };
 
@@ -85,6 +88,15 @@ struct enabling {
 	unsigned n;
 };
 
+/* What device programs there are in one cgroup, and whether they allow what shall be allowed. On v1
+ * the kernel's own rules count as cgmd's. */
+struct device_level {
+	/* What is attached would stay in force if something were attached below, or beside it. */
+	bool flags_ok;
+	enum tri ours;	 /* cgmd's policy; YES also where there is none */
+	enum tri others; /* all other programs */
+};
+
 struct facts {
 	const struct subject *subject;
 	const struct place *place;
@@ -97,7 +109,7 @@ struct facts {
 	bool victim_in_scope;	  /* valid with FACT_SCOPE in place->have */
 	bool victim_below;	  /* LOCATE relative: the victim's cgroup is the base or below it */
 	bool target_below_victim; /* MOVE: the target is the victim's present cgroup or below it */
-	unsigned have;		  /* FACT_ANCESTOR, FACT_SYSTEMD */
+	unsigned have;		  /* FACT_ANCESTOR, FACT_SYSTEMD, FACT_DEVICES, FACT_GRANT */
 	bool ancestor_in_scope;
 	/* the nearest common ancestor of the victim's cgroup and the target */
 	struct node ancestor;
@@ -110,6 +122,11 @@ struct facts {
 	struct enabling enabling; /* CREATE */
 	bool v2;		  /* what the hierarchy is */
 	bool by_systemd;	  /* FACT_SYSTEMD, only asked for on v2 */
+	/* DEVICES, FACT_DEVICES: the cgroups from the hierarchy's root down to the target, and that
+	 * with what others have attached to it alone */
+	const struct device_level *devices;
+	unsigned n_devices;
+	bool granted; /* FACT_GRANT: a section of the policy file names it */
 };
 
 struct question {
@@ -123,13 +140,16 @@ struct question {
 	bool host_ids; /* ... or as the host has them, each mapped or refused; never unchanged */
 	bool absolute; /* LOCATE: relative to the scope, not to the requestor's cgroup */
 	unsigned max_depth; /* CREATE */
+	bool clears;	    /* DEVICES: cgmd's rules go; nothing is attached and nothing allowed */
+	bool grantable;	    /* DEVICES: what the policy file may grant: AllowDevices, AddDevice */
 };
 
 struct verdict {
 	enum reason reason;
 	unsigned need;
 	unsigned controllers; /* CREATE that is granted: those to enable; what was wanted or less */
-	unsigned level;	      /* LEVEL_*: the index of the one at fault */
+	unsigned level;	      /* LEVEL_*, DEVICE_*: the index of the one at fault */
+	bool widens;	      /* DEVICES that is granted: cgmd's rules on the way are to follow */
 };
 
 struct verdict decide(const struct question *q, const struct facts *f);

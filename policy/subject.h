@@ -29,6 +29,8 @@ enum fact {
 	FACT_ROOT = 1 << 7,	/* of a scope: the root of the requestor's cgroup namespace */
 	FACT_LEVELS = 1 << 10,	/* of Create on v2: the cgroups that lack a controller */
 	FACT_SYSTEMD = 1 << 11, /* of a target: whether systemd keeps it to itself */
+	FACT_DEVICES = 1 << 12, /* of a target: the device programs on the way to it */
+	FACT_GRANT = 1 << 13,	/* of a target: what the policy file grants there */
 };
 
 enum tri { NO, YES, UNKNOWN };

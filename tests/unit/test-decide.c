@@ -39,6 +39,9 @@ struct row {
 	const char *wanted; /* controllers */
 	bool optional;
 	struct level levels[WAY_MAX]; /* ends at a mode of 0 */
+	struct device_level devices[WAY_MAX];
+	unsigned n_devices;
+	bool clears, grantable, granted;
 };
 
 #define D(u, g, m)                                            \
@@ -66,6 +69,14 @@ struct row {
 		.node = D(u, g, 0755), .has = has_, .gives = gives_, ##__VA_ARGS__ \
 	}
 #define RUNGS(...) .levels = {__VA_ARGS__}
+#define PROGRAM(flags_ok_, ours_, others_)                                          \
+	{                                                                           \
+		.flags_ok = (flags_ok_) != NO, .ours = (ours_), .others = (others_) \
+	}
+#define PROGRAMS(n, ...) .n_devices = n, .devices = {__VA_ARGS__}
+#define CLEARS .clears = true
+#define GRANTABLE .grantable = true
+#define GRANTED .grantable = true, .granted = true
 #define TASK(r, e, s) .has_victim = true, .victim = {.ruid = (r), .euid = (e), .suid = (s)}
 #define IDS(u, g) .uid = (uint32_t)(u), .gid = (uint32_t)(g)
 #define KEY_OF(name) .key = name
@@ -92,9 +103,10 @@ static const struct row rows[] = {
 
 #define N_ROWS (sizeof(rows) / sizeof(rows[0]))
 
-#define FACTS_ALL                                                                   \
-	(FACT_MAPS | FACT_CAPS | FACT_GROUPS | FACT_NS | FACT_SCOPE | FACT_PARENT | \
-		FACT_VICTIM_NS | FACT_ANCESTOR | FACT_LEVELS | FACT_SYSTEMD)
+#define FACTS_ALL                                                                            \
+	(FACT_MAPS | FACT_CAPS | FACT_GROUPS | FACT_NS | FACT_SCOPE | FACT_PARENT |          \
+		FACT_VICTIM_NS | FACT_ANCESTOR | FACT_LEVELS | FACT_SYSTEMD | FACT_DEVICES | \
+		FACT_GRANT)
 
 /* One call: a question and all facts, those outside `have` set to mislead. */
 struct call {
@@ -118,6 +130,8 @@ static void call_of_row(const struct row *r, struct call *c)
 		.host_ids = r->host_ids,
 		.device = r->device,
 		.absolute = r->absolute,
+		.clears = r->clears,
+		.grantable = r->grantable,
 		.max_depth = 16};
 	c->place = (struct place){.way = r->way,
 		.missing = r->missing,
@@ -139,6 +153,9 @@ static void call_of_row(const struct row *r, struct call *c)
 		.key = r->amiss,
 		.v2 = r->v2,
 		.by_systemd = r->systemd,
+		.devices = r->devices,
+		.n_devices = r->n_devices,
+		.granted = r->granted,
 		.victim_in_scope = !r->victim_out,
 		.victim_below = !r->victim_out && !r->victim_beside,
 		.target_below_victim = r->down,
@@ -176,9 +193,17 @@ static void call_withhold(struct call *c, unsigned have, bool grant)
 		c->f.enabling.levels = grant ? NULL : &gives_nothing;
 		c->f.enabling.n = !grant;
 	}
-	c->f.have = have & (FACT_ANCESTOR | FACT_SYSTEMD);
+	c->f.have = have & (FACT_ANCESTOR | FACT_SYSTEMD | FACT_DEVICES | FACT_GRANT);
 	if (!(have & FACT_SYSTEMD))
 		c->f.by_systemd = !grant;
+	if (!(have & FACT_GRANT))
+		c->f.granted = grant;
+	if (!(have & FACT_DEVICES)) {
+		static const struct device_level denies = {.ours = NO, .others = NO};
+
+		c->f.devices = grant ? NULL : &denies;
+		c->f.n_devices = !grant;
+	}
 	if (!(have & FACT_SCOPE)) {
 		c->place.in_scope = c->f.victim_in_scope = grant;
 		c->place.is_scope_root = !grant;
@@ -267,9 +292,21 @@ static void test_facts_revealed_on_demand(void **state)
 	}
 }
 
+/* Those that the action could ask for; the rest mislead throughout. */
+static unsigned facts_of(enum action action)
+{
+	unsigned facts = FACTS_ALL;
+
+	if (action != ACTION_DEVICES)
+		facts &= ~(unsigned)(FACT_DEVICES | FACT_GRANT);
+	if (action != ACTION_MOVE)
+		facts &= ~(unsigned)(FACT_VICTIM_NS | FACT_ANCESTOR);
+	return action == ACTION_CREATE ? facts : facts & ~(unsigned)FACT_LEVELS;
+}
+
 static void check_every_subset(const struct call *c, enum reason expect, const char *about)
 {
-	unsigned have = 0;
+	unsigned have = 0, all = facts_of(c->q.action);
 
 	do {
 		for (int grant = 0; grant < 2; grant++) {
@@ -281,7 +318,7 @@ static void check_every_subset(const struct call *c, enum reason expect, const c
 			if (v.need & have)
 				fail_msg("%s: facts %#x: asks for %#x", about, have, v.need);
 		}
-		have = (have - FACTS_ALL) & FACTS_ALL; /* the next subset */
+		have = (have - all) & all; /* the next subset */
 	} while (have);
 }
 
@@ -321,6 +358,7 @@ static struct node random_node(void)
 static void random_call(struct call *c, struct node *way)
 {
 	static struct level levels[WAY_MAX];
+	static struct device_level devices[WAY_MAX];
 	static const char *const keys[] = {"memory.max", "tasks", "net_cls.classid", "memory.stat"};
 	static const uint32_t uids[] = {0, ALICE_ID, C, CU, NEST};
 	struct place *p = &c->place;
@@ -333,6 +371,8 @@ static void random_call(struct call *c, struct node *way)
 		.uid = pick(2) ? pick(2000) : UINT32_MAX,
 		.gid = pick(2) ? pick(2000) : UINT32_MAX,
 		.absolute = pick(2),
+		.clears = !pick(4),
+		.grantable = pick(2),
 		.max_depth = 3};
 	p->way = way;
 	p->n = 1 + pick(WAY_MAX);
@@ -364,6 +404,13 @@ static void random_call(struct call *c, struct node *way)
 		.optional = pick(2),
 		.levels = levels,
 		.n = pick(WAY_MAX)};
+	c->f.devices = devices;
+	c->f.n_devices = pick(WAY_MAX);
+	c->f.granted = pick(2);
+	for (unsigned i = 0; i < c->f.n_devices; i++)
+		devices[i] = (struct device_level){.flags_ok = pick(4),
+			.ours = pick(3) ? YES : pick(3),
+			.others = pick(3) ? YES : pick(3)};
 	for (unsigned i = 0; i < c->f.enabling.n; i++)
 		levels[i] = (struct level){.node = random_node(),
 			.has = pick(256),
@@ -393,13 +440,30 @@ static void check_never_enabled(const struct call *full)
 	}
 }
 
+/* Nothing of others' is taken out of force or contradicted, and of ours without a grant. */
+static void check_never_wider(const struct call *full)
+{
+	const struct question *q = &full->q;
+	const struct facts *f = &full->f;
+	bool may_widen = q->grantable && f->granted, wider = false;
+
+	for (unsigned i = 0; i < f->n_devices; i++) {
+		assert_true(q->clears || f->devices[i].flags_ok);
+		assert_int_not_equal(f->devices[i].others, NO);
+		assert_true(may_widen || f->devices[i].ours != NO);
+		wider |= f->devices[i].ours == NO;
+	}
+	assert_true(decide_with(full, FACTS_ALL, true).widens == wider);
+	assert_false(full->place.is_scope_root && !may_widen);
+}
+
 /* What no combination of facts may lead to. */
 static void check_never(const struct call *c, enum reason r)
 {
 	const struct place *p = &c->place;
 	enum action a = c->q.action;
 
-	if (r != REASON_OK || a == ACTION_NONE)
+	if (r != REASON_OK || a == ACTION_NONE || a == ACTION_DEVICE_NAMES)
 		return;
 	if (a == ACTION_LOCATE) {
 		assert_true(c->f.victim_in_scope);
@@ -409,6 +473,8 @@ static void check_never(const struct call *c, enum reason r)
 	assert_true(p->missing == 0 || a == ACTION_CREATE);
 	if (a == ACTION_CREATE)
 		check_never_enabled(c);
+	if (a == ACTION_DEVICES)
+		check_never_wider(c);
 	if (a == ACTION_LIMIT || a == ACTION_CHOWN || a == ACTION_CHMOD)
 		assert_false(p->is_scope_root);
 	if (a == ACTION_LIMIT || a == ACTION_READ)
@@ -508,6 +574,15 @@ static void test_common_calls_need_few_facts(void **state)
 		struct row row;
 		unsigned facts;
 	} costs[] = {
+		{{.about = "devices of a child", .action = ACTION_DEVICES, .who = CROOT, CHILD},
+			FACT_DEVICES},
+		{{.about = "its own, by the policy file",
+			 .action = ACTION_DEVICES,
+			 .who = CROOT,
+			 WAY(D(C, C, 0755)),
+			 TOP,
+			 GRANTED},
+			FACT_DEVICES | FACT_GRANT | FACT_SCOPE},
 		{{.about = "read in its own cgroup",
 			 .action = ACTION_READ,
 			 .who = CROOT,
