@@ -168,6 +168,8 @@ _Noreturn void zygote_run(int sock, pid_t parent, bool confined)
 		reply.seq = q.seq;
 		if (fd >= 0)
 			reply.result = fork_porter(&z, fd, &pidfd);
+		/* While nothing is in it that could be the last of its kind. */
+		close_fd(&fd);
 		r = wire_send(sock, &reply, sizeof(reply), pidfd);
 		if (r < 0 && r != -EPIPE) {
 			/* Root's others may have too many fds in flight. Its channel is closed: it
