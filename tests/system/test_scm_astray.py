@@ -61,7 +61,8 @@ def begin(address, kind, member="Create", *args, **how):
 
 def no(exchange):
     """The exchange ends without being carried out: refused, closed, or silent for good."""
-    exchange.ours.settimeout(5)
+    # Where a silence is as good as a refusal it is not waited for as long.
+    exchange.ours.settimeout(5 if exchange.kind == "dgram" else scm.SECONDS)
     try:
         exchange.result()
         return False
