@@ -319,14 +319,15 @@ static int add_signals(struct manager *m)
 
 static int confine(const struct options *options)
 {
+	const struct sandbox_bpf bpf = {0};
 	int r;
 
 	if (options->no_sandbox)
 		return 0;
-	r = sandbox_capabilities();
+	r = sandbox_capabilities(&bpf);
 	if (r < 0)
 		return fail(r, "giving up capabilities");
-	r = sandbox_syscalls();
+	r = sandbox_syscalls(&bpf);
 	if (r < 0)
 		log_line(LOG_NOTICE, "no system call filter: %s, ignoring", strerror(-r));
 	return 0;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/bpf.h>
 #include <linux/seccomp.h>
 #include <seccomp.h>
 #include <stdbool.h>
@@ -41,7 +42,6 @@ static const int refused[] = {
 	SCMP_SYS(finit_module),
 	SCMP_SYS(delete_module),
 	SCMP_SYS(kexec_load),
-	SCMP_SYS(bpf),
 	SCMP_SYS(perf_event_open),
 	SCMP_SYS(userfaultfd),
 	SCMP_SYS(keyctl),
@@ -96,22 +96,103 @@ static const int zygote_calls[] = {
 	SCMP_SYS(close_range),
 };
 
-int sandbox_capabilities(void)
+static int keep(cap_t caps, int n, const cap_value_t *values)
+{
+	return cap_set_flag(caps, CAP_PERMITTED, n, values, CAP_SET) < 0 ||
+			       cap_set_flag(caps, CAP_EFFECTIVE, n, values, CAP_SET) < 0
+		       ? -errno
+		       : 0;
+}
+
+/* Where it is there: CAP_BPF came with 5.8. */
+static int keep_if_had(cap_t caps, cap_value_t value)
+{
+	cap_flag_value_t had = CAP_CLEAR;
+	cap_t now = cap_get_proc();
+	int r = now ? 0 : -errno;
+
+	if (now)
+		cap_get_flag(now, value, CAP_PERMITTED, &had);
+	cap_free(now);
+	return had == CAP_SET ? keep(caps, 1, &value) : r;
+}
+
+int sandbox_capabilities(const struct sandbox_bpf *bpf)
 {
 	cap_t caps = cap_init();
-	int n = sizeof(kept) / sizeof(kept[0]), r = 0;
+	int r;
 
 	if (!caps)
 		return -errno;
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-		cap_set_flag(caps, CAP_PERMITTED, n, kept, CAP_SET) < 0 ||
-		cap_set_flag(caps, CAP_EFFECTIVE, n, kept, CAP_SET) < 0 || cap_set_proc(caps) < 0)
+	r = keep(caps, sizeof(kept) / sizeof(kept[0]), kept);
+	if (r >= 0 && bpf->calls)
+		r = keep_if_had(caps, CAP_NET_ADMIN);
+	if (r >= 0 && bpf->capability)
+		r = keep_if_had(caps, CAP_BPF);
+	if (r >= 0 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || cap_set_proc(caps) < 0))
 		r = -errno;
 	cap_free(caps);
 	return r;
 }
 
-int sandbox_syscalls(void)
+/*
+ * bpf(2)'s first argument.
+ */
+
+static const int bpf_calls[] = {
+	BPF_MAP_LOOKUP_ELEM,
+	BPF_MAP_UPDATE_ELEM,
+	BPF_OBJ_PIN,
+	BPF_OBJ_GET,
+	BPF_PROG_ATTACH,
+	BPF_PROG_DETACH,
+	BPF_OBJ_GET_INFO_BY_FD,
+	BPF_PROG_QUERY,
+	BPF_LINK_CREATE,
+	BPF_LINK_UPDATE,
+	BPF_LINK_DETACH,
+};
+
+static const int bpf_loads[] = {
+	BPF_MAP_CREATE,
+	BPF_MAP_FREEZE,
+	BPF_PROG_LOAD,
+	BPF_BTF_LOAD,
+};
+
+static bool is_in(const int *list, size_t n, int value)
+{
+	for (size_t i = 0; i < n; i++)
+		if (list[i] == value)
+			return true;
+	return false;
+}
+
+static bool bpf_passes(const struct sandbox_bpf *bpf, int command)
+{
+	return is_in(bpf_calls, sizeof(bpf_calls) / sizeof(bpf_calls[0]), command) ||
+	       (bpf->loads && is_in(bpf_loads, sizeof(bpf_loads) / sizeof(bpf_loads[0]), command));
+}
+
+/* The kernel looks at 32 bits of it and the filter at 64: what is larger than all commands that
+ * pass is refused with whatever it has in its upper half. */
+static int refuse_bpf(scmp_filter_ctx filter, const struct sandbox_bpf *bpf)
+{
+	const uint32_t refusal = SCMP_ACT_ERRNO(EPERM);
+	int last = BPF_LINK_DETACH, r = 0;
+
+	if (!bpf->calls)
+		return seccomp_rule_add(filter, refusal, SCMP_SYS(bpf), 0);
+	for (int i = 0; r >= 0 && i < last; i++)
+		if (!bpf_passes(bpf, i))
+			r = seccomp_rule_add(
+				filter, refusal, SCMP_SYS(bpf), 1, SCMP_A0(SCMP_CMP_EQ, i));
+	if (r >= 0)
+		r = seccomp_rule_add(filter, refusal, SCMP_SYS(bpf), 1, SCMP_A0(SCMP_CMP_GT, last));
+	return r;
+}
+
+int sandbox_syscalls(const struct sandbox_bpf *bpf)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
 	int r = 0;
@@ -120,6 +201,8 @@ int sandbox_syscalls(void)
 		return -EOPNOTSUPP;
 	for (size_t i = 0; r >= 0 && i < sizeof(refused) / sizeof(refused[0]); i++)
 		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+	if (r >= 0)
+		r = refuse_bpf(filter, bpf);
 	if (r >= 0)
 		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), SCMP_SYS(socket), 1,
 			SCMP_A0(SCMP_CMP_NE, AF_UNIX));

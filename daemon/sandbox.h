@@ -8,14 +8,23 @@
 #include <linux/filter.h>
 #include <sched.h>
 #include <signal.h>
+#include <stdbool.h>
 
-/* Keeps CHOWN, DAC_OVERRIDE, FOWNER, KILL and SYS_NICE, and sets no_new_privs. */
-int sandbox_capabilities(void);
+/* What of bpf(2) is still to be had. */
+struct sandbox_bpf {
+	bool calls;	 /* on fds that are held, pins, and queries; and CAP_NET_ADMIN for these */
+	bool capability; /* CAP_BPF */
+	bool loads;	 /* programs and maps, too */
+};
+
+/* Keeps CHOWN, DAC_OVERRIDE, FOWNER, KILL and SYS_NICE and what `bpf` asks for, and sets
+ * no_new_privs. */
+int sandbox_capabilities(const struct sandbox_bpf *bpf);
 
 /* Refuses, with EPERM, system calls that the daemon has no use for and an intruder has: execve,
- * ptrace, mounting, namespaces, modules, bpf, keys, sockets other than AF_UNIX. -EOPNOTSUPP: no
- * seccomp here. */
-int sandbox_syscalls(void);
+ * ptrace, mounting, namespaces, modules, keys, sockets other than AF_UNIX, and bpf but for what
+ * `bpf` says. -EOPNOTSUPP: no seccomp here. */
+int sandbox_syscalls(const struct sandbox_bpf *bpf);
 
 /* For the zygote and for the porters: a filter that lets pass what they need; another call ends the
  * process. The caller frees ret->filter. -EOPNOTSUPP: no seccomp here. */
