@@ -88,8 +88,9 @@ int passed_receive(struct passed *p, unsigned rounds, uint64_t usec,
 int passed_send(struct passed *p, const void *data, size_t size,
 	void (*done)(void *userdata, int result, const struct ucred *none), void *userdata);
 
-/* Also while something is received or sent on it: done() is not called then. Our copy goes to the
- * porter, which closes both, so that ours is never the last. Returns NULL. */
+/* Also while something is received or sent on it: done() is not called then. A copy of ours goes to
+ * the porter, which closes what it has only after ours is closed, so that ours is never the last.
+ * Returns NULL. */
 struct passed *passed_free(struct passed *p);
 
 /* Takes `fd`, which may be the last reference to what must not be closed by us, and has the
@@ -98,8 +99,8 @@ struct passed *passed_free(struct passed *p);
 void porters_bury(struct porters *p, int fd);
 
 /* Shuts a client's connection down and makes its closing harmless: if something is left unread in
- * it the undertaker holds it. Negative: it could not, and `fd` must not be closed. `p` may be NULL
- * as above. */
+ * it the undertaker holds it, until after it is sent another. Negative: it could not, and `fd` must
+ * not be closed. `p` may be NULL as above. */
 int porters_disarm(struct porters *p, uint64_t account, int fd);
 /* Takes `fd`, a client's connection, and ends it so. */
 void porters_close(struct porters *p, uint64_t account, int fd);
