@@ -7,6 +7,10 @@
  * allow` adds nothing to what the cgroups above allow. A name stands for any number of ranges,
  * which are looked up when the rules are resolved and again when devices come and go.
  *
+ * access(2) with F_OK asks the kernel for no access at all. That is refused where the default
+ * denies and nothing of the device is allowed, so what cannot be had is not there either; it is
+ * what cgroup v1 answers to the same rules.
+ *
  * Rules written as cgroup v1 has them (`v1`) are its behaviour (the default) and its exceptions,
  * all of the other kind: see device-v1.h for how they change. There one exception must cover the
  * whole request where the default denies.
@@ -34,6 +38,7 @@
 
 #define DEVICE_ANY UINT32_MAX /* a major: any, and so any minor from `first` to `last` */
 #define DEVICE_RULES_MAX 2048
+#define DEVICE_RESOLVED_MAX 16384 /* of these, when names have been looked up */
 #define DEVICE_NAME_MAX 127
 #define DEVICE_RULE_TEXT_MAX (DEVICE_NAME_MAX + 32)
 
@@ -63,8 +68,9 @@ struct device_rules {
 
 void device_rules_done(struct device_rules *r);
 int device_rules_copy(struct device_rules *to, const struct device_rules *from);
-/* Appends; -E2BIG, -ENOMEM. An earlier rule for the very same devices that can have no effect any
- * more goes, or loses the access bits that are decided anew. */
+/* Appends; -E2BIG, -ENOMEM: then nothing has changed. An earlier rule for the very same devices
+ * that can have no effect any more goes, or loses the access bits that are decided anew; not so
+ * those of v1, see device-v1.h. No verdict changes but by what the new rule says. */
 int device_rules_add(struct device_rules *r, const struct device_rule *rule);
 
 /* One line: "allow|deny DEVICE ACCESS", "default allow|deny". DEVICE: `c|b|a MAJOR:MINOR` with `*`
@@ -76,6 +82,9 @@ enum reason device_rule_parse(
 /* DEVICE and ACCESS alone, as `cgm device allow` and CheckDevice take them. */
 enum reason device_parse(
 	const char *device, const char *access, struct device_rule *ret, const char **why);
+/* Is it of a form that devices.def has, and a path without "." and ".."? Whether there is such a
+ * device is another question. */
+bool device_name_valid(const char *name);
 /* buf holds DEVICE_RULE_TEXT_MAX. "allow c 1:3 rwm"; `allow gpu:render rw`. */
 void device_rule_text(const struct device_rule *rule, char *buf);
 void device_default_text(const struct device_rules *r, char *buf);
@@ -90,8 +99,10 @@ typedef int (*device_resolve)(
 bool device_check(
 	const struct device_rules *r, uint8_t type, uint32_t major, uint32_t minor, uint8_t access);
 
-/* Rules without names: each name's rule replaced by those of its ranges. Names that are unknown
- * now stand for nothing. */
+/* Rules without names: each name's rule replaced by those of its ranges. FIXED rows of devices.def
+ * are looked up there, others by `resolve` (NULL: are unknown). Names that are unknown now, or are
+ * no devices (-ENOENT, -ENXIO, -ENOTSUP, -EINVAL), stand for nothing. -E2BIG, -ENOMEM, or what else
+ * `resolve` returned. */
 int device_rules_resolve(const struct device_rules *r, device_resolve resolve, void *userdata,
 	struct device_rules *ret);
 
@@ -99,21 +110,23 @@ int device_rules_resolve(const struct device_rules *r, device_resolve resolve, v
 
 struct device_policy {
 	size_t size; /* one of the classes, the smallest that fits */
-	void *data;  /* heap */
+	void *data;  /* heap; where any such bytes are read, they are aligned to 4 */
 };
 
 void device_policy_done(struct device_policy *p);
 
-/* `source` is kept in it as it was written, `resolved` is what it means now. -E2BIG: no class is
- * large enough; -ENOMEM. Pure: the same rules give the same bytes. */
+/* `source` is kept in it as it was written, `resolved` is what it means now. `max`: no class above
+ * it. -E2BIG: no class is large enough, or rules name the minors of any major in more than
+ * DEVICE_MINORS_MAX ways; -ENOMEM. Pure: the same rules give the same bytes. */
+#define DEVICE_MINORS_MAX 64
 int device_policy_compile(const struct device_rules *source, const struct device_rules *resolved,
 	size_t max, struct device_policy *ret);
 /* The rules as they were written. -EINVAL: these bytes are no policy of this version; -ENODATA:
- * they are all zero, so there is none. */
+ * they are all zero, so there is none; -ENOMEM. */
 int device_policy_source(const void *data, size_t size, struct device_rules *ret);
 /* What the program in the kernel answers, by the same steps. Zero bytes allow everything. */
 bool device_policy_check(const void *data, size_t size, uint8_t type, uint32_t major,
 	uint32_t minor, uint8_t access);
-/* Is all of it (each device in the range, each bit) allowed? */
+/* Is all of it (each device in the range, all bits at once) allowed? */
 bool device_policy_covers(
 	const void *data, size_t size, const struct device_range *range, uint8_t access);
