@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <time.h>
 
+#include "../dbus/errors.h"
 #include "link.h"
 #include "own.h"
 
@@ -86,6 +87,8 @@ int link_open(
 	const struct timespec pause = {.tv_nsec = BACKLOG_PAUSE_NSEC};
 	int r = -EINVAL;
 
+	if (errors_register() < 0)
+		return -ENOMEM;
 	for (; *addresses; addresses++) {
 		*ret_address = *addresses;
 		/* A full backlog is EAGAIN for a socket that does not block (unix(7)). */

@@ -58,41 +58,65 @@ static enum reason hierarchies_of_list(
 	}
 }
 
-enum reason facts_hierarchies(struct op *op)
+static enum reason hierarchies_of_controller(
+	struct op *op, const struct hierarchy **ret, unsigned *n)
 {
 	const struct hierarchies *all = &op->manager->hierarchies;
-	const struct hierarchy *found[HIERARCHIES_MAX];
 	const char *name = op->request.controller;
 	bool many = op->request.method->flags & METHOD_MANY;
-	enum reason reason = REASON_OK;
-	unsigned n = 0;
 
-	found[0] = hierarchy_find(all, name, (unsigned)strlen(name));
-	if (found[0])
-		n = 1;
+	ret[0] = hierarchy_find(all, name, (unsigned)strlen(name));
+	if (ret[0])
+		*n = 1;
 	else if (!many)
-		reason = strchr(name, ',') || strcmp(name, "all") == 0 ? REASON_CONTROLLER_MANY
-								       : REASON_CONTROLLER_UNKNOWN;
+		return strchr(name, ',') || strcmp(name, "all") == 0 ? REASON_CONTROLLER_MANY
+								     : REASON_CONTROLLER_UNKNOWN;
 	else if (strcmp(name, "all") == 0)
-		for (; n < all->n; n++)
-			found[n] = &all->list[n];
+		for (; *n < all->n; (*n)++)
+			ret[*n] = &all->list[*n];
 	else
-		reason = hierarchies_of_list(all, name, found, &n);
-	if (reason != REASON_OK)
-		return reason;
+		return hierarchies_of_list(all, name, ret, n);
+	return REASON_OK;
+}
 
+static enum reason hierarchies_of_devices(struct op *op, const struct hierarchy **ret, unsigned *n)
+{
+	const struct hierarchies *all = &op->manager->hierarchies;
+
+	for (unsigned i = 0; i < all->n; i++)
+		if (hierarchy_governs_devices(&all->list[i]))
+			ret[(*n)++] = &all->list[i];
+	/* What is about no cgroup still asks who it is that asks. */
+	if (*n == 0 && all->n > 0 && !op->request.cgroup)
+		ret[(*n)++] = &all->list[0];
+	return *n > 0 ? REASON_OK : REASON_DEVICES_OFF;
+}
+
+static enum reason targets_init(struct op *op, const struct hierarchy *const *found, unsigned n)
+{
 	op->targets = n == 1 ? &op->first : calloc(n, sizeof(*op->targets));
 	if (!op->targets)
 		return REASON_INTERNAL;
 	op->n_targets = n;
-	for (unsigned i = 0; i < n; i++) {
-		struct target *t = &op->targets[i];
-
-		target_init(t, found[i]);
-		if (op->question.action == ACTION_CREATE && t->h->v2)
-			levels_want(t, name);
-	}
+	for (unsigned i = 0; i < n; i++)
+		target_init(&op->targets[i], found[i]);
 	return REASON_OK;
+}
+
+enum reason facts_hierarchies(struct op *op)
+{
+	const struct hierarchy *found[HIERARCHIES_MAX];
+	enum reason reason;
+	unsigned n = 0;
+
+	reason = op->request.controller ? hierarchies_of_controller(op, found, &n)
+					: hierarchies_of_devices(op, found, &n);
+	if (reason == REASON_OK)
+		reason = targets_init(op, found, n);
+	for (unsigned i = 0; reason == REASON_OK && i < n; i++)
+		if (op->question.action == ACTION_CREATE && op->targets[i].h->v2)
+			levels_want(&op->targets[i], op->request.controller);
+	return reason;
 }
 
 /* A leaf is as deep as its parent. */
@@ -185,6 +209,28 @@ enum reason facts_open(struct op *op)
 		reason = t->reason;
 	}
 	return op->n_targets == 1 ? reason : REASON_OK;
+}
+
+enum reason facts_self(struct op *op)
+{
+	const struct hierarchies *all = &op->manager->hierarchies;
+	const struct hierarchy *found[HIERARCHIES_MAX];
+	enum reason reason;
+
+	for (unsigned i = 0; i < all->n; i++)
+		found[i] = &all->list[i];
+	reason = targets_init(op, found, all->n);
+	if (reason == REASON_OK)
+		reason = facts_open(op);
+	op->victim_pid = op->who.pid;
+	for (unsigned i = 0; reason == REASON_OK && i < op->n_targets; i++) {
+		struct target *t = &op->targets[i];
+
+		strcpy(t->victim_path, t->who.own);
+		if (t->reason == REASON_OK && place_victim(t) < 0)
+			t->reason = REASON_TASK_OUTSIDE;
+	}
+	return reason;
 }
 
 enum reason facts_gather(struct op *op, struct party *p, struct target *t, unsigned need)

@@ -11,8 +11,11 @@
 
 #include "op.h"
 
-/* Expands request.controller into op->targets. */
+/* Expands request.controller into op->targets; of a native call about devices, which names none, to
+ * those that govern them. */
 enum reason facts_hierarchies(struct op *op);
+/* op->targets are all hierarchies, and the requestor itself is whom the call is about. */
+enum reason facts_self(struct op *op);
 
 /* May the proxy speak for the requestor? Before anything else is gathered. */
 enum reason facts_speech(struct op *op);

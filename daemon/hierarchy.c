@@ -477,6 +477,13 @@ const struct hierarchy *hierarchy_find(const struct hierarchies *h, const char *
 	return NULL;
 }
 
+bool hierarchy_governs_devices(const struct hierarchy *h)
+{
+	static const char name[] = "devices";
+
+	return h->v2 || list_has(h->name, name, sizeof(name) - 1);
+}
+
 int hierarchy_path(const struct hierarchy *h, const char *text, unsigned len, char *ret)
 {
 	static const char deleted[] = " (deleted)";

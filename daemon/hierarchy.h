@@ -50,6 +50,9 @@ void hierarchies_done(struct hierarchies *h);
  * v2 controller's name. `len` bytes. NULL: none. */
 const struct hierarchy *hierarchy_find(const struct hierarchies *h, const char *name, unsigned len);
 
+/* Can it say which devices a cgroup may have? v1's devices controller; v2 by programs. */
+bool hierarchy_governs_devices(const struct hierarchy *h);
+
 /*
  * The path of a task in one hierarchy from the text of /proc/PID/cgroup: absolute, as the daemon's
  * namespace shows it. -ENOENT: no such line. -ENAMETOOLONG: the path may be cut (4,095 characters).

@@ -15,6 +15,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "../dbus/errors.h"
 #include "cleanup.h"
 #include "log.h"
 #include "op.h"
@@ -386,7 +387,9 @@ int manager_new(const struct options *options, struct manager **ret)
 		return -ENOMEM;
 	m->options = options;
 	m->proc_fd = m->pidns_fd = -EBADF;
-	r = manager_start(m);
+	r = errors_register();
+	if (r >= 0)
+		r = manager_start(m);
 	if (r < 0) {
 		manager_free(m);
 		return r;

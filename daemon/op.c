@@ -46,6 +46,7 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->peer = peer;
 	op->account = peer->account->number;
 	op->message = NULL;
+	op->request = (struct request){0};
 	op->question = (struct question){0};
 	op->path.absolute = false;
 	op->path.n = 0;
@@ -101,6 +102,7 @@ struct op *op_free(struct op *op)
 		close_fd(&op->proxy->pidfd);
 	free(op->proxy);
 	reply_done(&op->reply);
+	request_done(&op->request);
 	sd_bus_message_unref(op->message);
 	if (m->spare_op)
 		free(op);
@@ -238,13 +240,18 @@ static enum reason judge_party(struct op *op, struct party *p, struct target *t)
 }
 
 /* Through a proxy a call has the lesser of both rights. */
+enum reason op_judge(struct op *op, struct target *t)
+{
+	enum reason reason = judge_party(op, &op->who, t);
+
+	return reason == REASON_OK && op->proxy ? judge_party(op, op->proxy, t) : reason;
+}
+
 static enum reason judge(struct op *op, struct target *t, const struct act *act)
 {
 	enum reason reason = act->prepare ? act->prepare(op, t) : REASON_OK;
 
-	if (reason == REASON_OK)
-		reason = judge_party(op, &op->who, t);
-	return reason == REASON_OK && op->proxy ? judge_party(op, op->proxy, t) : reason;
+	return reason == REASON_OK ? op_judge(op, t) : reason;
 }
 
 /* What was refused, or cannot be known of, in one of several hierarchies is passed over there. */
@@ -256,6 +263,31 @@ static bool is_denial(enum reason reason)
 		return true;
 	case KIND_NO_SUCH_PROCESS:
 		return reason != REASON_TASK_ENDED;
+	default:
+		return false;
+	}
+}
+
+/*
+ * A native call acts in every hierarchy that has a say, and what is refused in one of them is
+ * refused: rules that the other does not keep would promise too much. But where there is no such
+ * cgroup, or the requestor was never put into one and so has no right to anything, nothing is
+ * promised.
+ */
+static bool is_passed_over(const struct op *op, const struct target *t)
+{
+	if (!(op->request.method->flags & METHOD_NATIVE))
+		return is_denial(t->reason);
+	switch (t->reason) {
+	case REASON_CGROUP_MISSING:
+	case REASON_CGROUP_OUTSIDE:
+	case REASON_NO_SCOPE:
+		return true;
+	case REASON_NO_READ:
+	case REASON_NO_SEARCH:
+	case REASON_PARENT_PRIVILEGE:
+	case REASON_SCOPE_ROOT:
+		return t->place.base_is_top;
 	default:
 		return false;
 	}
@@ -276,7 +308,7 @@ static enum reason judge_all(struct op *op, const struct act *act)
 			granted++;
 		else if (op->question.action == ACTION_REMOVE && t->reason == REASON_CGROUP_MISSING)
 			granted++; /* "did not exist" is an answer */
-		else if (is_denial(t->reason))
+		else if (is_passed_over(op, t))
 			denied = denied == REASON_OK ? t->reason : denied;
 		else if (op->question.action != ACTION_MOVE)
 			return t->reason;
@@ -382,6 +414,20 @@ static char *failure_detail(const struct op *op, const struct act *act, const st
 		return NULL;
 	}
 	return text;
+}
+
+/* Why a call was refused before it acted, where that says more than the reason. */
+static char *refusal_detail(const struct op *op, const struct act *act)
+{
+	bool native = op->request.method->flags & METHOD_NATIVE;
+
+	for (unsigned i = 0; (native || op->n_targets == 1) && i < op->n_targets; i++) {
+		const struct target *t = &op->targets[i];
+
+		if (t->reason == op->reply.reason && (t->err || t->detail))
+			return failure_detail(op, act, t);
+	}
+	return NULL;
 }
 
 static void act_run(struct op *op)
@@ -511,8 +557,8 @@ void op_run(struct op *op)
 	} else if (op->reply.reason == REASON_OK) {
 		act_run(op);
 		act_settle(op);
-	} else if (op->n_targets == 1 && (op->first.err || op->first.detail)) {
-		op->reply.detail = failure_detail(op, act, &op->first);
+	} else {
+		op->reply.detail = refusal_detail(op, act);
 	}
 	peer_answer(op);
 }

@@ -121,6 +121,9 @@ int op_speak(struct op *op, struct identity *requestor);
  * is on a worker; either way peer_answer() gets the op. */
 void op_run(struct op *op);
 
+/* The verdict on one hierarchy; for who runs no op but asks as one would be asked. */
+enum reason op_judge(struct op *op, struct target *t);
+
 /* Fails one hierarchy by a negative errno of the kernel. */
 void target_fail(struct target *t, int err);
 /* What to add to the message if `reason` becomes the answer; not before that, for it may tell of

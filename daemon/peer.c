@@ -14,6 +14,7 @@
 #include "facts.h"
 #include "log.h"
 #include "manager.h"
+#include "property.h"
 #include "scm.h"
 #include "whoami.h"
 
@@ -147,7 +148,7 @@ struct peer *peer_free(struct peer *peer)
 	return NULL;
 }
 
-static void on_call(void *userdata, sd_bus_message *m, const struct request *request)
+static void on_call(void *userdata, sd_bus_message *m, struct request *request)
 {
 	struct peer *peer = userdata;
 	struct op *op;
@@ -164,7 +165,7 @@ static void on_call(void *userdata, sd_bus_message *m, const struct request *req
 		return;
 	}
 	op->message = sd_bus_message_ref(m);
-	op->request = *request;
+	op->request = request_take(request);
 	op_run(op);
 }
 
@@ -207,12 +208,18 @@ static void on_ids(void *userdata, bool of_client, struct dispatch_ids *ret)
 	whoami(userdata, of_client, ret);
 }
 
+static void on_property(void *userdata, enum property_id id, struct reply *ret)
+{
+	property_value(userdata, id, ret);
+}
+
 static const struct dispatch_ops dispatch_ops = {
 	.call = on_call,
 	.refused = on_refused,
 	.may_know_host = on_may_know_host,
 	.unique = on_unique,
 	.ids = on_ids,
+	.property = on_property,
 };
 
 static int on_message(void *userdata, sd_bus_message *m)

@@ -319,7 +319,8 @@ static enum reason start_find(struct op *op, struct target *t)
 	t->rest = op->path.text;
 	if (op->request.method->base == BASE_CURRENT && op->path.absolute)
 		r = rest_from_top(op, t);
-	else if (op->request.method->base == BASE_SCOPE)
+	else if (op->request.method->base == BASE_SCOPE ||
+		 (op->request.method->base == BASE_NATIVE && op->path.absolute))
 		r = start_at_scope(op, t);
 	if (r == -EXDEV)
 		return REASON_CGROUP_OUTSIDE;

@@ -5,55 +5,181 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 /* An argument's name is the name of its field. */
 static const struct {
-	const char *name;
-	char type;
+	const char *name, *type;
 	size_t offset;
 } fields[] = {
 #define FIELD(name, type)                                   \
 	{                                                   \
 #		name, type, offsetof(struct request, name) \
 	}
-	FIELD(controller, 's'),
-	FIELD(cgroup, 's'),
-	FIELD(file, 's'),
-	FIELD(key, 's'),
-	FIELD(value, 's'),
-	FIELD(pid, 'i'),
-	FIELD(uid, 'i'),
-	FIELD(gid, 'i'),
-	FIELD(mode, 'i'),
-	FIELD(recursive, 'i'),
-	FIELD(junk, 'i'),
-	FIELD(sockfd, 'h'),
+	FIELD(controller, "s"),
+	FIELD(cgroup, "s"),
+	FIELD(file, "s"),
+	FIELD(key, "s"),
+	FIELD(value, "s"),
+	FIELD(device, "s"),
+	FIELD(access, "s"),
+	FIELD(name, "s"),
+	FIELD(pid, "i"),
+	FIELD(uid, "i"),
+	FIELD(gid, "i"),
+	FIELD(mode, "i"),
+	FIELD(recursive, "i"),
+	FIELD(junk, "i"),
+	FIELD(sockfd, "h"),
+	FIELD(rules, "as"),
+	FIELD(options, "a{sv}"),
 #undef FIELD
 };
 
-static void *request_field(struct request *request, const char *name, char type)
+static const struct option {
+	enum method_id method;
+	const char *name;
+	char type;
+	size_t offset;
+} options[OPTION_MAX] = {
+#define OPTION(method, name, type)     \
+	[OPTION_##method##_##name] = { \
+		METHOD_##method, #name, type, offsetof(struct request_options, name)},
+#include "options.def"
+#undef OPTION
+};
+
+static void *request_field(struct request *request, const char *name, const char *type, size_t len)
 {
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
-		if (fields[i].type == type && strcmp(fields[i].name, name) == 0)
+		if (strncmp(fields[i].type, type, len) == 0 && fields[i].type[len] == '\0' &&
+			strcmp(fields[i].name, name) == 0)
 			return (char *)request + fields[i].offset;
 	return NULL;
 }
 
-enum reason decode_request(sd_bus_message *m, const struct method *method, struct request *ret)
+/* What the message has room for is not what is to be allocated. */
+static enum reason decode_texts(sd_bus_message *m, const char ***ret)
+{
+	size_t n = 0, size = 0;
+	const char *text;
+	int r = sd_bus_message_enter_container(m, 'a', "s");
+
+	while (r >= 0 && (r = sd_bus_message_read_basic(m, 's', &text)) > 0) {
+		if (n == DEVICE_RULES_MAX)
+			return REASON_DEVICE_MANY;
+		if (n + 2 > size) {
+			const char **bigger;
+
+			size = size ? 2 * size : 16;
+			bigger = realloc(*ret, size * sizeof(**ret));
+			if (!bigger)
+				return REASON_INTERNAL;
+			*ret = bigger;
+		}
+		(*ret)[n++] = text;
+		(*ret)[n] = NULL;
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	if (r >= 0 && !*ret)
+		*ret = calloc(1, sizeof(**ret));
+	return r < 0 ? REASON_SIGNATURE : *ret ? REASON_OK : REASON_INTERNAL;
+}
+
+static enum reason refuse_option(char *detail, const char *name, const char *why)
+{
+	snprintf(detail, DECODE_DETAIL_MAX, "'%s' %s", name, why);
+	return REASON_OPTION;
+}
+
+static const struct option *option_find(enum method_id method, const char *name)
+{
+	for (size_t i = 0; i < OPTION_MAX; i++)
+		if (options[i].method == method && strcmp(options[i].name, name) == 0)
+			return &options[i];
+	return NULL;
+}
+
+/* One entry of the dictionary, which was entered. */
+static enum reason decode_option(
+	sd_bus_message *m, enum method_id method, struct request_options *ret, char *detail)
+{
+	const struct option *option;
+	const char *name, *content;
+	unsigned bit;
+	char kind;
+
+	if (sd_bus_message_read_basic(m, 's', &name) <= 0 ||
+		sd_bus_message_peek_type(m, &kind, &content) <= 0)
+		return REASON_SIGNATURE;
+	option = option_find(method, name);
+	if (!option)
+		return refuse_option(detail, name, "is none of them");
+	bit = 1U << (option - options);
+	if (ret->given & bit)
+		return refuse_option(detail, name, "is there twice");
+	if (content[0] != option->type || content[1] != '\0')
+		return refuse_option(
+			detail, name, option->type == 's' ? "must be a string" : "must be a 'u'");
+	ret->given |= bit;
+	if (sd_bus_message_enter_container(m, 'v', content) < 0 ||
+		sd_bus_message_read_basic(m, option->type, (char *)ret + option->offset) <= 0 ||
+		sd_bus_message_exit_container(m) < 0)
+		return REASON_SIGNATURE;
+	return REASON_OK;
+}
+
+static enum reason decode_options(
+	sd_bus_message *m, enum method_id method, struct request_options *ret, char *detail)
+{
+	int r = sd_bus_message_enter_container(m, 'a', "{sv}");
+
+	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+		enum reason reason = decode_option(m, method, ret, detail);
+
+		if (reason != REASON_OK)
+			return reason;
+		r = sd_bus_message_exit_container(m);
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	return r < 0 ? REASON_SIGNATURE : REASON_OK;
+}
+
+static enum reason decode_argument(sd_bus_message *m, const char *name, const char *type,
+	struct request *request, char *detail)
+{
+	size_t len = type_length(type);
+	void *field = request_field(request, name, type, len);
+
+	if (!field)
+		return REASON_SIGNATURE;
+	if (field == &request->rules)
+		return decode_texts(m, &request->rules);
+	if (field == &request->options)
+		return decode_options(m, request->method->id, &request->options, detail);
+	return sd_bus_message_read_basic(m, type[0], field) < 0 ? REASON_SIGNATURE : REASON_OK;
+}
+
+enum reason decode_request(sd_bus_message *m, const struct method *method, struct request *ret,
+	char detail[DECODE_DETAIL_MAX])
 {
 	struct request request = {.method = method};
+	enum reason reason = REASON_OK;
+	unsigned n = 0;
 
+	detail[0] = '\0';
 	if (!sd_bus_message_has_signature(m, method->in))
 		return REASON_SIGNATURE;
-	for (unsigned i = 0; method->in[i]; i++) {
-		void *field = request_field(&request, method->in_names[i], method->in[i]);
-
-		if (!field || sd_bus_message_read_basic(m, method->in[i], field) < 0)
-			return REASON_SIGNATURE;
-	}
-	*ret = request;
-	return REASON_OK;
+	for (const char *type = method->in; reason == REASON_OK && *type; type += type_length(type))
+		reason = decode_argument(m, method->in_names[n++], type, &request, detail);
+	if (reason != REASON_OK)
+		request_done(&request);
+	else
+		*ret = request;
+	return reason;
 }
 
 /* The length of the UTF-8 sequence at `p`, 0 if it is none (RFC 3629: shortest form, no
@@ -96,54 +222,217 @@ static bool utf8_valid(const char *text)
 	return true;
 }
 
-static int encode_text(sd_bus_message *reply, const char *text)
+static int append_text(sd_bus_message *m, const char *text)
 {
-	return utf8_valid(text) ? sd_bus_message_append_basic(reply, 's', text) : -EILSEQ;
+	if (!text)
+		text = "";
+	return utf8_valid(text) ? sd_bus_message_append_basic(m, 's', text) : -EILSEQ;
 }
 
-static int encode_names(sd_bus_message *reply, char *const *names)
+/* For people: of a text that is none what can be shown. */
+static int append_shown(sd_bus_message *m, const char *text)
 {
-	int r = sd_bus_message_open_container(reply, 'a', "s");
+	char *shown;
+	int r;
+
+	if (!text || utf8_valid(text))
+		return append_text(m, text);
+	shown = strdup(text);
+	if (!shown)
+		return -ENOMEM;
+	for (unsigned char *p = (unsigned char *)shown; *p;) {
+		size_t len = utf8_sequence(p);
+
+		if (len == 0)
+			*p = '?';
+		p += len ? len : 1;
+	}
+	r = append_text(m, shown);
+	free(shown);
+	return r;
+}
+
+static int append_names(sd_bus_message *m, char *const *names)
+{
+	int r = sd_bus_message_open_container(m, 'a', "s");
 
 	/* A name that is no text cannot be named in a call either. */
 	for (; r >= 0 && names && *names; names++)
 		if (utf8_valid(*names))
-			r = sd_bus_message_append_basic(reply, 's', *names);
-	return r < 0 ? r : sd_bus_message_close_container(reply);
+			r = sd_bus_message_append_basic(m, 's', *names);
+	return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static int encode_keys(sd_bus_message *reply, const struct reply_key *keys, size_t n)
+static int encode_nothing(sd_bus_message *m, const struct reply *v)
 {
-	int r = sd_bus_message_open_container(reply, 'a', "(suuu)");
-
-	for (size_t i = 0; r >= 0 && i < n; i++)
-		if (utf8_valid(keys[i].name))
-			r = sd_bus_message_append(reply, "(suuu)", keys[i].name, keys[i].uid,
-				keys[i].gid, keys[i].mode);
-	return r < 0 ? r : sd_bus_message_close_container(reply);
+	(void)m, (void)v;
+	return 0;
 }
 
-int encode_reply(sd_bus_message *reply, const struct method *method, const struct reply *values)
+static int encode_number(sd_bus_message *m, const struct reply *v)
 {
-	if (strcmp(method->out, "i") == 0)
-		return sd_bus_message_append_basic(reply, 'i', &values->number);
-	if (strcmp(method->out, "s") == 0)
-		return encode_text(reply, values->text ? values->text : "");
-	if (strcmp(method->out, "ai") == 0)
-		return sd_bus_message_append_array(
-			reply, 'i', values->pids, values->n_pids * sizeof(values->pids[0]));
-	if (strcmp(method->out, "as") == 0)
-		return encode_names(reply, values->names);
-	if (strcmp(method->out, "a(suuu)") == 0)
-		return encode_keys(reply, values->keys, values->n_keys);
-	return method->out[0] ? -EINVAL : 0;
+	return sd_bus_message_append_basic(m, 'i', &v->number);
+}
+
+static int encode_text(sd_bus_message *m, const struct reply *v)
+{
+	return append_text(m, v->text);
+}
+
+static int encode_pids(sd_bus_message *m, const struct reply *v)
+{
+	return sd_bus_message_append_array(m, 'i', v->pids, v->n_pids * sizeof(v->pids[0]));
+}
+
+static int encode_names(sd_bus_message *m, const struct reply *v)
+{
+	return append_names(m, v->names);
+}
+
+static int encode_keys(sd_bus_message *m, const struct reply *v)
+{
+	int r = sd_bus_message_open_container(m, 'a', "(suuu)");
+
+	for (size_t i = 0; r >= 0 && i < v->n_keys; i++)
+		if (utf8_valid(v->keys[i].name))
+			r = sd_bus_message_append(m, "(suuu)", v->keys[i].name, v->keys[i].uid,
+				v->keys[i].gid, v->keys[i].mode);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int encode_check(sd_bus_message *m, const struct reply *v)
+{
+	int r = sd_bus_message_append(m, "b", (int)v->allowed);
+
+	if (r >= 0)
+		r = append_shown(m, v->who);
+	return r < 0 ? r : append_shown(m, v->why);
+}
+
+/* An array of what has several members: each is opened, and `append` fills it. */
+static int encode_array(sd_bus_message *m, char type, const char *members, size_t n,
+	int (*append)(sd_bus_message *m, const struct reply *v, size_t i), const struct reply *v)
+{
+	char element[16];
+	int r;
+
+	snprintf(element, sizeof(element), type == 'e' ? "{%s}" : "(%s)", members);
+	r = sd_bus_message_open_container(m, 'a', element);
+	for (size_t i = 0; r >= 0 && i < n; i++) {
+		r = sd_bus_message_open_container(m, type, members);
+		if (r >= 0)
+			r = append(m, v, i);
+		if (r >= 0)
+			r = sd_bus_message_close_container(m);
+	}
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_pair(sd_bus_message *m, const struct reply *v, size_t i)
+{
+	int r = append_text(m, v->pairs[i].key);
+
+	return r < 0 ? r : append_shown(m, v->pairs[i].value);
+}
+
+static int append_triple(sd_bus_message *m, const struct reply *v, size_t i)
+{
+	int r = 0;
+
+	for (unsigned n = 0; r >= 0 && n < 3; n++)
+		r = append_shown(m, v->triples[i].text[n]);
+	return r;
+}
+
+static int append_device(sd_bus_message *m, const struct reply *v, size_t i)
+{
+	const struct reply_device *device = &v->devices[i];
+	const char type[] = {device->type, '\0'};
+	int r = sd_bus_message_append(m, "suu", type, device->major, device->minor);
+
+	return r < 0 ? r : append_shown(m, device->node);
+}
+
+static int append_gpu(sd_bus_message *m, const struct reply *v, size_t i)
+{
+	const struct reply_gpu *gpu = &v->gpus[i];
+	const char *const texts[] = {gpu->address, gpu->id, gpu->driver, gpu->pmu, gpu->region};
+	int r = 0;
+
+	for (unsigned n = 0; r >= 0 && n < sizeof(texts) / sizeof(texts[0]); n++)
+		r = append_shown(m, texts[n]);
+	return r < 0 ? r : append_names(m, gpu->nodes);
+}
+
+static int encode_pairs(sd_bus_message *m, const struct reply *v)
+{
+	return encode_array(m, 'e', "ss", v->n_pairs, append_pair, v);
+}
+
+static int encode_triples(sd_bus_message *m, const struct reply *v)
+{
+	return encode_array(m, 'r', "sss", v->n_triples, append_triple, v);
+}
+
+static int encode_devices(sd_bus_message *m, const struct reply *v)
+{
+	return encode_array(m, 'r', "suus", v->n_devices, append_device, v);
+}
+
+static int encode_gpus(sd_bus_message *m, const struct reply *v)
+{
+	return encode_array(m, 'r', "sssssas", v->n_gpus, append_gpu, v);
+}
+
+static const struct {
+	const char *signature;
+	int (*encode)(sd_bus_message *m, const struct reply *v);
+} encoders[] = {
+	{"", encode_nothing},
+	{"i", encode_number},
+	{"s", encode_text},
+	{"ai", encode_pids},
+	{"as", encode_names},
+	{"a(suuu)", encode_keys},
+	{"bss", encode_check},
+	{"a{ss}", encode_pairs},
+	{"a(sss)", encode_triples},
+	{"a(suus)", encode_devices},
+	{"a(sssssas)", encode_gpus},
+};
+
+int encode_values(sd_bus_message *m, const char *signature, const struct reply *values)
+{
+	for (size_t i = 0; i < sizeof(encoders) / sizeof(encoders[0]); i++)
+		if (strcmp(encoders[i].signature, signature) == 0)
+			return encoders[i].encode(m, values);
+	return -EINVAL;
+}
+
+/* A native call's words, in the order in which it takes them. */
+static void request_words(const struct request *request, char *buf, size_t size)
+{
+	const char *const words[] = {
+		request->cgroup, request->name, request->device, request->access};
+	size_t len = 0;
+
+	buf[0] = '\0';
+	for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+		if (words[i] && words[i][0] && len < size)
+			len += (size_t)snprintf(
+				buf + len, size - len, "%s%s", len ? " " : "", words[i]);
 }
 
 void request_object(const struct request *request, char *buf, size_t size)
 {
 	const char *file = request->key ? request->key : request->file;
-	int n = snprintf(buf, size, "%s", request->controller ? request->controller : "");
+	int n;
 
+	if (request->method->flags & METHOD_NATIVE) {
+		request_words(request, buf, size);
+		return;
+	}
+	n = snprintf(buf, size, "%s", request->controller ? request->controller : "");
 	if (n >= 0 && (size_t)n < size && request->cgroup)
 		n += snprintf(buf + n, size - (size_t)n, ":%s", request->cgroup);
 	if (n >= 0 && (size_t)n < size && file && *file)

@@ -6,12 +6,18 @@
 
 #include "method.h"
 
-/* REASON_SIGNATURE: the message does not have the row's signature. The strings belong to `m`. */
-enum reason decode_request(sd_bus_message *m, const struct method *method, struct request *ret);
+/* What a refusal says beside its reason; always terminated. */
+#define DECODE_DETAIL_MAX 128
 
-/* Appends what `method->out` says. -EILSEQ: the text is not UTF-8, which alone D-Bus
- * carries; other errors are sd-bus' own. */
-int encode_reply(sd_bus_message *reply, const struct method *method, const struct reply *values);
+/* REASON_SIGNATURE: the message does not have the row's signature. REASON_OPTION: `detail` names
+ * the option. The strings belong to `m`; request_done() frees the rest. */
+enum reason decode_request(sd_bus_message *m, const struct method *method, struct request *ret,
+	char detail[DECODE_DETAIL_MAX]);
 
-/* "controller:cgroup" or what the request has of it, for messages; buf is always terminated. */
+/* Appends what `signature`, of a method's answer or a property, says. -EILSEQ: the text is not
+ * UTF-8, which alone D-Bus carries; other errors are sd-bus' own. */
+int encode_values(sd_bus_message *m, const char *signature, const struct reply *values);
+
+/* "controller:cgroup", "cgroup device access" or what the request has of it, for messages; buf is
+ * always terminated. */
 void request_object(const struct request *request, char *buf, size_t size);

@@ -10,7 +10,9 @@
 #include "answer.h"
 #include "codec.h"
 #include "driver.h"
+#include "errors.h"
 #include "introspect.h"
+#include "property.h"
 
 #define MESSAGE_TEXT_MAX 1024
 #define OBJECT_TEXT_MAX 384
@@ -18,6 +20,7 @@
 struct call {
 	sd_bus_message *m;
 	const char *path, *member;
+	const struct interface *interface; /* of the service's object there; NULL: none */
 	const struct dispatch_ops *ops;
 	void *userdata;
 	bool driver; /* it is for the bus driver, not for the service */
@@ -53,7 +56,10 @@ static int send_unknown(const struct call *c)
 	char text[MESSAGE_TEXT_MAX];
 
 	snprintf(text, sizeof(text), "There is no %.256s at object %.256s; see Introspect on %s.",
-		c->member, c->path, c->driver ? DRIVER_PATH : CGM_PATH);
+		c->member, c->path,
+		c->driver      ? DRIVER_PATH
+		: c->interface ? c->path
+			       : CGM_PATH);
 	return answer_error(c->m, SD_BUS_ERROR_UNKNOWN_METHOD, text);
 }
 
@@ -69,45 +75,30 @@ static int introspect(const struct call *c)
 	return r;
 }
 
-static bool is_ours(const char *interface)
+static struct property_call of_property(const struct call *c)
 {
-	return interface[0] == '\0' || strcmp(interface, CGM_INTERFACE) == 0;
+	return (struct property_call){c->m, c->interface, c->ops, c->userdata};
 }
 
 static int properties_get(const struct call *c)
 {
-	const char *interface, *property;
+	const struct property_call call = of_property(c);
 
-	if (sd_bus_message_read(c->m, "ss", &interface, &property) < 0)
-		return -EINVAL;
-	if (!is_ours(interface) || strcmp(property, "api_version") != 0)
-		return answer_error(c->m, SD_BUS_ERROR_UNKNOWN_METHOD,
-			"Get: there is no such property; " CGM_INTERFACE " has api_version");
-	return answer_values(c->m, "v", "i", (int32_t)CGM_API_VERSION);
+	return property_get(&call);
 }
 
 static int properties_get_all(const struct call *c)
 {
-	const char *interface;
+	const struct property_call call = of_property(c);
 
-	if (sd_bus_message_read(c->m, "s", &interface) < 0)
-		return -EINVAL;
-	if (!is_ours(interface))
-		return answer_values(c->m, "a{sv}", 0);
-	return answer_values(c->m, "a{sv}", 1, "api_version", "i", (int32_t)CGM_API_VERSION);
+	return property_get_all(&call);
 }
 
 static int properties_set(const struct call *c)
 {
-	const char *interface, *property;
+	const struct property_call call = of_property(c);
 
-	if (sd_bus_message_read(c->m, "ss", &interface, &property) < 0)
-		return -EINVAL;
-	if (!is_ours(interface) || strcmp(property, "api_version") != 0)
-		return answer_error(
-			c->m, SD_BUS_ERROR_UNKNOWN_METHOD, "Set: there is no such property");
-	return answer_error(
-		c->m, SD_BUS_ERROR_PROPERTY_READ_ONLY, "Set: api_version cannot be changed");
+	return property_set(&call);
 }
 
 static const struct builtin builtins[] = {
@@ -126,7 +117,7 @@ static const struct builtin *builtin_find(const struct call *c, const char *inte
 
 		if (strcmp(b->member, c->member) == 0 &&
 			(!interface || strcmp(b->interface, interface) == 0) &&
-			(b->everywhere || (!c->driver && strcmp(c->path, CGM_PATH) == 0)))
+			(b->everywhere || c->interface))
 			return b;
 	}
 	return NULL;
@@ -141,17 +132,28 @@ static int refuse_signature(const struct call *c, const char *in)
 	return answer_error(c->m, SD_BUS_ERROR_INVALID_ARGS, text);
 }
 
+/* Clients of the old interface match the name: it is the same for every failure. */
+static const char *failure_name(const struct method *method, enum reason_kind kind)
+{
+	return method->flags & METHOD_NATIVE ? error_name(kind) : SD_BUS_ERROR_INVALID_ARGS;
+}
+
 static int call_method(const struct call *c, const struct method *method)
 {
+	char detail[DECODE_DETAIL_MAX], text[MESSAGE_TEXT_MAX];
 	struct request request;
-	enum reason reason = decode_request(c->m, method, &request);
+	enum reason reason = decode_request(c->m, method, &request, detail);
 
-	if (reason != REASON_OK) {
-		c->ops->refused(c->userdata, c->m, reason);
-		return refuse_signature(c, method->in);
+	if (reason == REASON_OK) {
+		c->ops->call(c->userdata, c->m, &request);
+		request_done(&request);
+		return 1;
 	}
-	c->ops->call(c->userdata, c->m, &request);
-	return 1;
+	c->ops->refused(c->userdata, c->m, reason);
+	if (reason == REASON_SIGNATURE)
+		return refuse_signature(c, method->in);
+	reason_message(reason, method->name, NULL, detail, text, sizeof(text));
+	return answer_error(c->m, failure_name(method, reason_row(reason)->kind), text);
 }
 
 static int call_driver(const struct call *c, const struct driver_method *method)
@@ -171,9 +173,8 @@ static int dispatch_call(const struct call *c, const char *interface)
 
 	if (driven)
 		return call_driver(c, driven);
-	if (!c->driver && strcmp(c->path, CGM_PATH) == 0 &&
-		(!interface || strcmp(interface, CGM_INTERFACE) == 0))
-		method = method_find(c->member);
+	if (c->interface && (!interface || strcmp(interface, c->interface->name) == 0))
+		method = method_find(c->interface, c->member);
 	if (method)
 		return call_method(c, method);
 	builtin = builtin_find(c, interface);
@@ -182,6 +183,14 @@ static int dispatch_call(const struct call *c, const char *interface)
 	if (!sd_bus_message_has_signature(c->m, builtin->in))
 		return refuse_signature(c, builtin->in);
 	return builtin->run(c);
+}
+
+static const struct interface *interface_at(const char *path)
+{
+	for (unsigned i = 0; i < INTERFACE_MAX; i++)
+		if (strcmp(path, interfaces[i].path) == 0)
+			return &interfaces[i];
+	return NULL;
 }
 
 /* Who said Hello is on a bus, where a destination means something. Others were never asked for one.
@@ -208,9 +217,11 @@ int dispatch_message(sd_bus_message *m, const struct dispatch_ops *ops, void *us
 		return 1;
 	destination = sd_bus_message_get_destination(m);
 	c.driver = strcmp(destination ?: c.path, destination ? DRIVER_NAME : DRIVER_PATH) == 0;
+	if (!c.driver)
+		c.interface = interface_at(c.path);
 	if (is_elsewhere(&c, destination))
 		r = answer_error(m, SD_BUS_ERROR_SERVICE_UNKNOWN,
-			"There is one service here, " DRIVER_SERVICE_NAME
+			"There is one service here, " DRIVER_SERVICE_NAMES
 			"; no message is passed on to others.");
 	else
 		r = dispatch_call(&c, sd_bus_message_get_interface(m));
@@ -225,8 +236,8 @@ static int reply_error(sd_bus_message *m, const struct request *request, const s
 		request_object(request, object, sizeof(object));
 	reason_message(reply->reason, request->method->name, reply->object ? reply->object : object,
 		reply->detail, text, sizeof(text));
-	/* Clients of this interface match the name: it is the same for every failure. */
-	return answer_error(m, SD_BUS_ERROR_INVALID_ARGS, text);
+	return answer_error(
+		m, failure_name(request->method, reason_row(reply->reason)->kind), text);
 }
 
 int dispatch_reply(sd_bus_message *m, const struct request *request, const struct reply *reply)
@@ -240,12 +251,12 @@ int dispatch_reply(sd_bus_message *m, const struct request *request, const struc
 		return reply_error(m, request, reply);
 	r = sd_bus_message_new_method_return(m, &answer);
 	if (r >= 0)
-		r = encode_reply(answer, request->method, reply);
+		r = encode_values(answer, request->method->out, reply);
 	if (r >= 0)
 		r = answer_send(m, answer);
 	sd_bus_message_unref(answer);
 	if (r == -EILSEQ)
-		return answer_error(m, SD_BUS_ERROR_INVALID_ARGS,
+		return answer_error(m, failure_name(request->method, KIND_FAILED),
 			"the answer is not UTF-8, and D-Bus carries nothing else");
 	return r;
 }

@@ -20,8 +20,9 @@ struct dispatch_ids {
 
 struct dispatch_ops {
 	/* A method of the table was called with well-formed arguments. The callee answers, now or
-	 * later, with dispatch_reply(), once; it takes a reference on `m` if later. */
-	void (*call)(void *userdata, sd_bus_message *m, const struct request *request);
+	 * later, with dispatch_reply(), once; if later, it takes a reference on `m` and the
+	 * request by request_take(). */
+	void (*call)(void *userdata, sd_bus_message *m, struct request *request);
 	/* A call that was refused before there was a request; for the log. */
 	void (*refused)(void *userdata, sd_bus_message *m, enum reason reason);
 	/* Peer.GetMachineId: may the caller learn it? */
@@ -30,6 +31,9 @@ struct dispatch_ops {
 	uint64_t *(*unique)(void *userdata);
 	/* `ret` is zeroes before. */
 	void (*ids)(void *userdata, bool of_client, struct dispatch_ids *ret);
+	/* A property's value, in the member that its type says, or a reason. The caller frees;
+	 * `ret` is zeroes before. */
+	void (*property)(void *userdata, enum property_id id, struct reply *ret);
 };
 
 /* > 0: handled (always, for a method call). Only fails with -ENOMEM and with what sending gives. */

@@ -35,8 +35,10 @@ static void unique_name(const struct driver_call *c, char buf[UNIQUE_MAX])
 
 bool driver_is_service(const char *destination)
 {
-	return strcmp(destination, DRIVER_SERVICE_NAME) == 0 ||
-	       strcmp(destination, DRIVER_SERVICE_UNIQUE) == 0;
+	for (unsigned i = 0; i < INTERFACE_MAX; i++)
+		if (strcmp(destination, interfaces[i].service) == 0)
+			return true;
+	return strcmp(destination, DRIVER_SERVICE_UNIQUE) == 0;
 }
 
 static enum owner owner_of(const struct driver_call *c, const char *name)
@@ -114,7 +116,7 @@ static int hello(const struct driver_call *c)
 static int request_name(const struct driver_call *c)
 {
 	return answer_error(c->m, ERROR("NotSupported"),
-		"RequestName: there is one service here, " DRIVER_SERVICE_NAME
+		"RequestName: there is one service here, " DRIVER_SERVICE_NAMES
 		"; names are not given to clients");
 }
 
@@ -138,11 +140,9 @@ static int list_names(const struct driver_call *c)
 	char own[UNIQUE_MAX];
 
 	unique_name(c, own);
-	if (!own[0])
-		return answer_values(
-			c->m, "as", 3, DRIVER_NAME, DRIVER_SERVICE_NAME, DRIVER_SERVICE_UNIQUE);
-	return answer_values(
-		c->m, "as", 4, DRIVER_NAME, DRIVER_SERVICE_NAME, DRIVER_SERVICE_UNIQUE, own);
+	/* The last is left out where the client has none. */
+	return answer_values(c->m, "as", own[0] ? 5 : 4, DRIVER_NAME, CGM_SERVICE, NATIVE_SERVICE,
+		DRIVER_SERVICE_UNIQUE, own);
 }
 
 static int list_activatable_names(const struct driver_call *c)
@@ -191,7 +191,7 @@ static int start_service(const struct driver_call *c)
 		return r;
 	if (owner == OWNER_NONE)
 		return refuse_name(c, ERROR("ServiceUnknown"), name,
-			"is no service here; there is " DRIVER_SERVICE_NAME " alone, and it runs");
+			"is no service here; there is " DRIVER_SERVICE_NAMES ", and it runs");
 	return answer_values(c->m, "u", (uint32_t)START_REPLY_ALREADY_RUNNING);
 }
 

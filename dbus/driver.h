@@ -3,8 +3,9 @@
  * org.freedesktop.DBus: as much of a message bus as clients that insist on one ask for.
  *
  * Each connection is a bus of its own with two on it, the service and the client: of other clients
- * nothing tells, so a unique name is drawn at random, not counted. The service has one well-known
- * name, and no others are given. No signal is ever sent, so match rules are taken and forgotten.
+ * nothing tells, so a unique name is drawn at random, not counted. The service has a well-known
+ * name for each interface, and no others are given. No signal is ever sent, so match rules are
+ * taken and forgotten.
  *
  * Ids are told as the client's own namespaces have them or not at all; see dispatch_ops.ids.
  */
@@ -15,7 +16,9 @@
 #define DRIVER_NAME "org.freedesktop.DBus"
 #define DRIVER_PATH "/org/freedesktop/DBus"
 #define DRIVER_INTERFACE "org.freedesktop.DBus"
-#define DRIVER_SERVICE_NAME "org.linuxcontainers.cgmanager"
+#define DRIVER_SERVICE_NAME CGM_SERVICE
+/* For messages. */
+#define DRIVER_SERVICE_NAMES CGM_SERVICE ", which is " NATIVE_SERVICE " as well"
 #define DRIVER_SERVICE_UNIQUE ":1.0"
 
 struct driver_call {

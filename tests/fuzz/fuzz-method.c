@@ -16,6 +16,7 @@
 #define HELLO "\0AUTH EXTERNAL 30\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n"
 #define NO_REPLY 1
 #define ARGS_MAX 8
+#define ITEMS_MAX 8
 
 enum how {
 	HOW_BIG = 1 << 0,
@@ -52,13 +53,34 @@ static const struct other {
 
 #define N_OTHERS (sizeof(others) / sizeof(others[0]))
 
+/* The keys that AddDevice takes. */
+static const struct known {
+	const char *name, *type;
+} known[] = {{"uid", "u"}, {"gid", "u"}, {"mode", "u"}, {"path", "s"}};
+
+#define N_KNOWN (sizeof(known) / sizeof(known[0]))
+
+/* An entry of an `as` or an a{sv}. */
+struct item {
+	char *text, *value; /* value: heap; of a string */
+	const char *type;   /* of the value */
+	uint32_t number;
+};
+
+struct argument {
+	char *text;
+	uint32_t number;
+	unsigned n;
+	struct item items[ITEMS_MAX];
+};
+
 struct call {
 	const struct method *method; /* NULL: one of the others */
 	const char *in;
 	uint8_t how;
-	char *texts[ARGS_MAX];
-	uint32_t numbers[ARGS_MAX];
-	bool valid; /* the texts are such that the message must be taken */
+	struct argument args[ARGS_MAX];
+	bool valid;   /* the texts are such that the message must be taken */
+	bool refused; /* an option is none, of another type or there twice */
 };
 
 static struct server {
@@ -109,26 +131,118 @@ static void server_open(void)
 	CHECK(recv(server.peer, line, sizeof(line), 0) > 3 && memcmp(line, "OK ", 3) == 0);
 }
 
-static void arguments_take(struct input *in, struct call *c)
+static char *take_text(struct input *in, struct call *c)
 {
-	c->valid = true;
-	for (unsigned i = 0; c->in[i]; i++) {
-		CHECK(i < ARGS_MAX);
-		if (c->in[i] == 'h')
-			continue;
-		if (c->in[i] != 's') {
-			c->numbers[i] = input_u32(in);
+	char *text = input_text(in);
+
+	c->valid &= text_is_utf8(text, strlen(text));
+	return text;
+}
+
+/* A known key of the right type, or another of any. */
+static void take_option(struct input *in, struct call *c, struct argument *arg)
+{
+	struct item *item = &arg->items[arg->n];
+	uint8_t which = input_byte(in), type = input_byte(in) % 3;
+
+	if (which % (N_KNOWN + 1) < N_KNOWN) {
+		item->text = strdup(known[which % (N_KNOWN + 1)].name);
+		item->type = known[which % (N_KNOWN + 1)].type;
+	} else {
+		item->text = take_text(in, c);
+	}
+	CHECK(item->text);
+	if (which & 0x80 || !item->type)
+		item->type = type == 0 ? "s" : type == 1 ? "u" : "i";
+	if (*item->type == 's')
+		item->value = take_text(in, c);
+	else
+		item->number = input_u32(in);
+}
+
+static bool option_fits(const struct argument *arg, unsigned n)
+{
+	bool fits = false;
+
+	for (size_t i = 0; i < N_KNOWN; i++)
+		fits |= strcmp(known[i].name, arg->items[n].text) == 0 &&
+			strcmp(known[i].type, arg->items[n].type) == 0;
+	for (unsigned i = 0; i < n; i++)
+		fits &= strcmp(arg->items[i].text, arg->items[n].text) != 0;
+	return fits;
+}
+
+static void take_items(struct input *in, struct call *c, const char *type, struct argument *arg)
+{
+	for (unsigned n = input_byte(in) % (ITEMS_MAX + 1); arg->n < n; arg->n++) {
+		if (type[1] == 's') {
+			arg->items[arg->n].text = take_text(in, c);
 			continue;
 		}
-		c->texts[i] = input_text(in);
-		c->valid &= text_is_utf8(c->texts[i], strlen(c->texts[i]));
+		take_option(in, c, arg);
+		c->refused |= !option_fits(arg, arg->n);
+	}
+}
+
+static void arguments_take(struct input *in, struct call *c)
+{
+	struct argument *arg = c->args;
+
+	c->valid = true;
+	for (const char *type = c->in; *type; type += type_length(type), arg++) {
+		CHECK(arg < c->args + ARGS_MAX);
+		if (*type == 's')
+			arg->text = take_text(in, c);
+		else if (*type == 'a')
+			take_items(in, c, type, arg);
+		else if (*type != 'h')
+			arg->number = input_u32(in);
 	}
 }
 
 static void arguments_free(struct call *c)
 {
-	for (unsigned i = 0; i < ARGS_MAX; i++)
-		free(c->texts[i]);
+	for (unsigned i = 0; i < ARGS_MAX; i++) {
+		free(c->args[i].text);
+		for (unsigned n = 0; n < c->args[i].n; n++) {
+			free(c->args[i].items[n].text);
+			free(c->args[i].items[n].value);
+		}
+	}
+}
+
+static void put_items(struct wire *w, const char *type, const struct argument *arg)
+{
+	size_t align = type[1] == '{' ? 8 : 4, begun = wire_array_begin(w, align);
+
+	for (unsigned i = 0; i < arg->n; i++) {
+		const struct item *item = &arg->items[i];
+
+		if (type[1] == '{')
+			wire_struct(w);
+		wire_text(w, item->text);
+		if (type[1] != '{')
+			continue;
+		wire_signature(w, item->type);
+		if (*item->type == 's')
+			wire_text(w, item->value);
+		else
+			wire_u32(w, item->number);
+	}
+	wire_array_end(w, begun, align);
+}
+
+static void put_arguments(struct wire *w, const struct call *c)
+{
+	const struct argument *arg = c->args;
+
+	for (const char *type = c->in; *type; type += type_length(type), arg++)
+		if (*type == 's')
+			wire_text(w, arg->text);
+		else if (*type == 'a')
+			put_items(w, type, arg);
+		else
+			wire_u32(w, *type == 'h' ? 0 : arg->number);
 }
 
 /* With a socket of ours as what a twin is called with. */
@@ -159,8 +273,10 @@ static void send_call(const struct call *c, const struct other *other)
 		.type = 1,
 		.flags = c->how & HOW_NO_REPLY ? NO_REPLY : 0,
 		.serial = ++server.serial,
-		.path = c->how & HOW_OTHER_PATH ? "/org" : CGM_PATH,
-		.interface = c->method ? CGM_INTERFACE : other->interface,
+		.path = c->how & HOW_OTHER_PATH ? "/org"
+			: c->method		? method_interface(c->method)->path
+						: CGM_PATH,
+		.interface = c->method ? method_interface(c->method)->name : other->interface,
 		.member = c->method ? c->method->name : other->member,
 		.fds = c->method && c->method->flags & METHOD_SCM ? 1 : 0,
 		.signature = c->how & HOW_WRONG_SIGNATURE ? "sai"
@@ -178,20 +294,13 @@ static void send_call(const struct call *c, const struct other *other)
 	}
 	w.big = c->how & HOW_BIG;
 	wire_begin(&w, &head);
-	for (unsigned i = 0; c->in[i]; i++)
-		if (c->in[i] == 's')
-			wire_text(&w, c->texts[i]);
-		else if (c->in[i] == 'h')
-			wire_u32(&w, 0);
-		else
-			wire_u32(&w, c->numbers[i]);
+	put_arguments(&w, c);
 	wire_end(&w);
 	send_bytes(&w, head.fds > 0);
 }
 
 /* Only one of the fields has this name. */
-static void check_field(
-	const struct request *r, const char *name, const char *text, uint32_t number)
+static void check_field(const struct request *r, const char *name, const struct argument *arg)
 {
 	const struct {
 		const char *name, *text;
@@ -202,6 +311,9 @@ static void check_field(
 		{"file", r->file, 0},
 		{"key", r->key, 0},
 		{"value", r->value, 0},
+		{"device", r->device, 0},
+		{"access", r->access, 0},
+		{"name", r->name, 0},
 		{"pid", NULL, r->pid},
 		{"uid", NULL, r->uid},
 		{"gid", NULL, r->gid},
@@ -213,22 +325,56 @@ static void check_field(
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
 		if (strcmp(fields[i].name, name) != 0)
 			continue;
-		if (text)
-			CHECK(fields[i].text && strcmp(fields[i].text, text) == 0);
+		if (arg->text)
+			CHECK(fields[i].text && strcmp(fields[i].text, arg->text) == 0);
 		else
-			CHECK((uint32_t)fields[i].number == number);
+			CHECK((uint32_t)fields[i].number == arg->number);
 		return;
 	}
+}
+
+static void check_rules(const struct request *r, const struct argument *arg)
+{
+	CHECK(r->rules && !r->rules[arg->n]);
+	for (unsigned i = 0; i < arg->n; i++)
+		CHECK(strcmp(r->rules[i], arg->items[i].text) == 0);
+}
+
+static void check_options(const struct request *r, const struct argument *arg)
+{
+	const struct request_options *o = &r->options;
+	const uint32_t numbers[] = {o->uid, o->gid, o->mode};
+	unsigned given = 0;
+
+	for (unsigned i = 0; i < arg->n; i++) {
+		const struct item *item = &arg->items[i];
+		size_t k = 0;
+
+		while (strcmp(known[k].name, item->text) != 0)
+			k++;
+		given |= 1U << k;
+		if (*item->type == 's')
+			CHECK(strcmp(o->path, item->value) == 0);
+		else
+			CHECK(numbers[k] == item->number);
+	}
+	CHECK(o->given == given);
 }
 
 /* Just before the message goes: what was decoded is what was sent. */
 static void check_request(const struct call *c)
 {
 	const struct request *r = &server.serve->request;
+	unsigned i = 0;
 
 	CHECK(r->method == c->method);
-	for (unsigned i = 0; c->in[i]; i++)
-		check_field(r, r->method->in_names[i], c->texts[i], c->numbers[i]);
+	for (const char *type = c->in; *type; type += type_length(type), i++)
+		if (*type != 'a')
+			check_field(r, r->method->in_names[i], &c->args[i]);
+		else if (type[1] == 's')
+			check_rules(r, &c->args[i]);
+		else
+			check_options(r, &c->args[i]);
 }
 
 /* Gives how many answers there were, all of them well-formed. */
@@ -273,7 +419,7 @@ static void run(struct call *c, const struct other *other)
 	send_call(c, other);
 	while (sd_bus_process(server.bus, NULL) > 0)
 		;
-	CHECK(!plain || s->calls == 1);
+	CHECK(!plain || s->calls == !c->refused);
 	CHECK(s->calls <= 1 && s->refused <= 1 - s->calls);
 	if (s->kept)
 		check_request(c);
@@ -321,7 +467,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	serve.text = text;
 	server.serve = &serve;
 	run(&c, other);
-	sd_bus_message_unref(serve.kept);
+	serve_done(&serve);
 	arguments_free(&c);
 	server.serve = NULL;
 	return 0;

@@ -17,7 +17,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max, unsigned 
 size_t LLVMFuzzerMutate(uint8_t *data, size_t size, size_t max);
 
 static const char *const texts[] = {"", "memory", "all", "cpu,cpuacct", "a/b", "/", "../x", "tasks",
-	"name=systemd", "org.linuxcontainers.cgmanager0_0", "api_version"};
+	"name=systemd", "org.linuxcontainers.cgmanager0_0", "api_version", "default deny",
+	"allow gpu:render rw", "rwm", "uid", "mode", "path"};
 
 static unsigned draw(unsigned *seed, unsigned below)
 {
@@ -83,6 +84,37 @@ static size_t insert(
 	return size + n;
 }
 
+static const char *any_text(unsigned *seed)
+{
+	return texts[draw(seed, sizeof(texts) / sizeof(texts[0]))];
+}
+
+/* Of the types that methods.def has. */
+static void make_argument(struct wire *w, const char *type, unsigned *seed)
+{
+	size_t align = type[1] == '{' ? 8 : 4, begun;
+
+	if (*type == 's') {
+		wire_text(w, any_text(seed));
+		return;
+	}
+	if (*type != 'a') {
+		wire_u32(w, *type == 'h' ? 0 : draw(seed, 1000));
+		return;
+	}
+	begun = wire_array_begin(w, align);
+	for (unsigned n = draw(seed, 4); n > 0; n--) {
+		if (type[1] == '{')
+			wire_struct(w);
+		wire_text(w, any_text(seed));
+		if (type[1] == '{') {
+			wire_signature(w, "u");
+			wire_u32(w, draw(seed, 1000));
+		}
+	}
+	wire_array_end(w, begun, align);
+}
+
 /* A call of any method or twin, with any arguments. */
 static void make_call(struct wire *w, unsigned *seed)
 {
@@ -93,8 +125,8 @@ static void make_call(struct wire *w, unsigned *seed)
 		.type = 1,
 		.flags = draw(seed, 8) == 0,
 		.serial = 1 + draw(seed, 1000),
-		.path = CGM_PATH,
-		.interface = CGM_INTERFACE,
+		.path = method_interface(method)->path,
+		.interface = method_interface(method)->name,
 		.member = method->name,
 		.fds = method->flags & METHOD_SCM ? 1 : 0,
 		.signature = *method->in ? method->in : NULL,
@@ -102,11 +134,8 @@ static void make_call(struct wire *w, unsigned *seed)
 
 	w->big = draw(seed, 4) == 0;
 	wire_begin(w, &head);
-	for (const char *type = method->in; *type; type++)
-		if (*type == 's')
-			wire_text(w, texts[draw(seed, sizeof(texts) / sizeof(texts[0]))]);
-		else
-			wire_u32(w, *type == 'h' ? 0 : draw(seed, 1000));
+	for (const char *type = method->in; *type; type += type_length(type))
+		make_argument(w, type, seed);
 	wire_end(w);
 }
 

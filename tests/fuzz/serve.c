@@ -23,6 +23,37 @@ static char *make_text(const struct serve *s, size_t size)
 	return made;
 }
 
+static void make_gpu(const struct serve *s, struct reply_gpu *gpu)
+{
+	gpu->address = make_text(s, 0);
+	gpu->driver = make_text(s, 0);
+	gpu->nodes = calloc(2, sizeof(*gpu->nodes));
+	CHECK(gpu->nodes);
+	gpu->nodes[0] = make_text(s, 0);
+}
+
+/* Some members are left out, as they may be. */
+static void make_native(const struct serve *s, struct reply *reply, size_t n)
+{
+	reply->allowed = s->size & 1;
+	reply->why = make_text(s, s->size);
+	reply->pairs = calloc(n, sizeof(*reply->pairs));
+	reply->triples = calloc(n, sizeof(*reply->triples));
+	reply->devices = calloc(n, sizeof(*reply->devices));
+	reply->gpus = calloc(n, sizeof(*reply->gpus));
+	CHECK(reply->pairs && reply->triples && reply->devices && reply->gpus);
+	for (size_t i = 0; i < n; i++) {
+		reply->pairs[i].key = strdup("key");
+		reply->pairs[i].value = make_text(s, 0);
+		reply->triples[i].text[0] = make_text(s, 0);
+		reply->triples[i].text[2] = make_text(s, 0);
+		reply->devices[i] =
+			(struct reply_device){'c', (uint32_t)i, UINT32_MAX, make_text(s, 0)};
+		make_gpu(s, &reply->gpus[i]);
+	}
+	reply->n_pairs = reply->n_triples = reply->n_devices = reply->n_gpus = n;
+}
+
 static struct reply make_reply(const struct serve *s)
 {
 	struct reply reply = {.reason = s->reason, .number = (int32_t)s->size};
@@ -33,6 +64,7 @@ static struct reply make_reply(const struct serve *s)
 		return reply;
 	}
 	reply.text = make_text(s, s->size);
+	make_native(s, &reply, n);
 	reply.names = calloc(n + 1, sizeof(*reply.names));
 	reply.keys = calloc(n, sizeof(*reply.keys));
 	reply.pids = calloc(n, sizeof(*reply.pids));
@@ -57,6 +89,12 @@ static int answer(const struct serve *s, sd_bus_message *m)
 	return r;
 }
 
+void serve_done(struct serve *s)
+{
+	s->kept = sd_bus_message_unref(s->kept);
+	request_done(&s->request);
+}
+
 int serve_answer(struct serve *s)
 {
 	int r;
@@ -68,13 +106,14 @@ int serve_answer(struct serve *s)
 	return r;
 }
 
-static void on_call(void *userdata, sd_bus_message *m, const struct request *request)
+static void on_call(void *userdata, sd_bus_message *m, struct request *request)
 {
 	struct serve *s = userdata;
 
 	CHECK(request->method);
 	s->calls++;
-	s->request = *request;
+	request_done(&s->request);
+	s->request = request_take(request);
 	if (s->later && !s->kept)
 		s->kept = sd_bus_message_ref(m);
 	else
@@ -107,10 +146,21 @@ static void on_ids(void *userdata, bool of_client, struct dispatch_ids *ret)
 	*ret = (struct dispatch_ids){of_client, of_client, 7, 8};
 }
 
+/* One of them cannot be told. */
+static void on_property(void *userdata, enum property_id id, struct reply *ret)
+{
+	struct serve *s = userdata;
+
+	*ret = make_reply(s);
+	if (id == PROPERTY_api_version)
+		ret->number = CGM_API_VERSION;
+}
+
 const struct dispatch_ops serve_ops = {
 	.call = on_call,
 	.refused = on_refused,
 	.may_know_host = on_may_know_host,
 	.unique = on_unique,
 	.ids = on_ids,
+	.property = on_property,
 };

@@ -23,5 +23,7 @@ struct serve {
 /* Its userdata is a struct serve. */
 extern const struct dispatch_ops serve_ops;
 
+void serve_done(struct serve *s);
+
 /* Answers what was kept. */
 int serve_answer(struct serve *s);

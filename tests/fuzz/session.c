@@ -247,7 +247,7 @@ static void world_done(struct world *w)
 	} while (w->serve.kept || w->n_output > before);
 	check_output(w);
 	w->t = transport_free(w->t);
-	sd_bus_message_unref(w->serve.kept);
+	serve_done(&w->serve);
 	if (w->porters)
 		porters_free(w->porters);
 	close_fd(&w->peer);

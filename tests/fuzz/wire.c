@@ -56,22 +56,31 @@ void wire_bytes(struct wire *w, const void *data, size_t size)
 	put(w, data, size);
 }
 
+void wire_signature(struct wire *w, const char *text)
+{
+	uint8_t len = (uint8_t)strlen(text);
+
+	put(w, &len, 1);
+	put(w, text, len + 1u);
+}
+
+void wire_struct(struct wire *w)
+{
+	pad(w, 8);
+}
+
 static void field(struct wire *w, uint8_t code, char type, const char *text)
 {
 	const uint8_t start[] = {code, 1, (uint8_t)type, 0};
-	uint8_t len;
 
 	if (!text)
 		return;
 	pad(w, 8);
 	put(w, start, sizeof(start));
-	if (type != 'g') {
+	if (type == 'g')
+		wire_signature(w, text);
+	else
 		wire_text(w, text);
-		return;
-	}
-	len = (uint8_t)strlen(text);
-	put(w, &len, 1);
-	put(w, text, len + 1u);
 }
 
 static void number(struct wire *w, uint8_t code, uint32_t value)
@@ -90,6 +99,24 @@ static void set_u32(struct wire *w, size_t at, size_t value)
 	uint32_t v = order(w, (uint32_t)value);
 
 	memcpy(w->data + at, &v, sizeof(v));
+}
+
+size_t wire_array_begin(struct wire *w, size_t align)
+{
+	size_t at;
+
+	wire_u32(w, 0);
+	at = w->size - sizeof(uint32_t);
+	pad(w, align);
+	return at;
+}
+
+/* The padding before the first element does not count. */
+void wire_array_end(struct wire *w, size_t begun, size_t align)
+{
+	size_t first = (begun + sizeof(uint32_t) + align - 1) & ~(align - 1);
+
+	set_u32(w, begun, w->size - first);
 }
 
 void wire_begin(struct wire *w, const struct wire_head *head)

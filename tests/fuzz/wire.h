@@ -21,11 +21,17 @@ struct wire_head {
 	const char *path, *interface, *member, *destination, *error, *signature;
 };
 
-/* A message's header, behind which the body is put by the three below. `w->big` is set before. */
+/* A message's header, behind which the body is put by those below. `w->big` is set before. */
 void wire_begin(struct wire *w, const struct wire_head *head);
 void wire_u32(struct wire *w, uint32_t value);
 void wire_text(struct wire *w, const char *text);
 void wire_bytes(struct wire *w, const void *data, size_t size);
+void wire_signature(struct wire *w, const char *text);
+/* The elements are put between these; their type's alignment. */
+size_t wire_array_begin(struct wire *w, size_t align);
+void wire_array_end(struct wire *w, size_t begun, size_t align);
+/* A struct or an entry of a dictionary: its members are put behind this. */
+void wire_struct(struct wire *w);
 /* Fills in the body's size. */
 void wire_end(struct wire *w);
 

@@ -12,6 +12,8 @@ import world
 from harness import Skip, each, equal, needs, test
 
 NAME, PATH, INTERFACE = "org.linuxcontainers.cgmanager", wire.PATH, wire.INTERFACE
+# The same service by its other name, and its other object.
+NATIVE, NATIVE_PATH = "org.cgmd1", "/org/cgmd1"
 BUS, BUS_PATH = "org.freedesktop.DBus", "/org/freedesktop/DBus"
 PYTHON = "/usr/bin/python3"
 WHO = ("host", "user", "container", "inner user")
@@ -99,8 +101,8 @@ def test_busctl_property(w, who):
 @each(*WHO)
 def test_busctl_tree(w, who):
     tool = busctl(w, who)
-    equal(re.findall("/[/a-zA-Z]+", tool.gives("tree", "--list", NAME)),
-          ["/org", "/org/linuxcontainers", PATH])
+    equal(re.findall("/[/a-zA-Z0-9]+", tool.gives("tree", "--list", NAME)),
+          ["/org", NATIVE_PATH, "/org/linuxcontainers", PATH])
     every = tool.gives("tree")
     for part in (f"Service {NAME}:", PATH, f"Service {BUS}:", BUS_PATH):
         assert part in every, every
@@ -110,11 +112,11 @@ def test_busctl_tree(w, who):
 def test_busctl_list(w, who):
     """The service, the bus and the client itself; its ids are those that it has where it is."""
     rows = json.loads(busctl(w, who).gives("list", "--json=short"))
-    equal(sorted(r["name"] for r in rows if not re.match(r":1\.[1-9]", r["name"])), [":1.0", BUS, NAME])
+    equal(sorted(r["name"] for r in rows if not re.match(r":1\.[1-9]", r["name"])), [":1.0", NATIVE, BUS, NAME])
     own, = (r for r in rows if re.match(r":1\.[1-9]", r["name"]))
     equal(own["process"], "busctl")
     others = [r["pid"] for r in rows if r is not own]
-    equal(others, [w.daemon.pid if who in ("host", "user") else None] * 3)
+    equal(others, [w.daemon.pid if who in ("host", "user") else None] * 4)
 
 
 @each(*WHO)
@@ -305,7 +307,7 @@ def test_ids(w):
                                 (w.inner_user(one), 1000, (None, None))):
         own = ask(client, "Hello")
         equal(ids(client, own), (uid, client.agent.inner_pid))
-        for name in (BUS, NAME, ":1.0"):
+        for name in (BUS, NAME, NATIVE, ":1.0"):
             equal(ids(client, name), daemon)
         equal(error_of(client, "GetConnectionCredentials", ":1.77"), "NameHasNoOwner")
 
@@ -326,7 +328,7 @@ def test_alone_on_the_bus(w):
     theirs = ask(host, "Hello")
     own = ask(other, "Hello")
     assert own != theirs and not own.startswith(":1.0"), (own, theirs)
-    equal(sorted(ask(other, "ListNames")), sorted([BUS, NAME, ":1.0", own]))
+    equal(sorted(ask(other, "ListNames")), sorted([BUS, NAME, NATIVE, ":1.0", own]))
     for name in (theirs, ":1.1", "a.b"):
         equal(ask(other, "NameHasOwner", name), 0)
         equal(error_of(other, "GetNameOwner", name), "NameHasNoOwner")

@@ -492,6 +492,8 @@ static void test_every_method_has_a_verb(void **state)
 	for (unsigned m = 0; m < METHOD_MAX; m++) {
 		size_t i = 0;
 
+		if (methods[m].flags & METHOD_NATIVE)
+			continue;
 		while (i < n_verbs && verbs[i].method != m)
 			i++;
 		assert_true(i < n_verbs);

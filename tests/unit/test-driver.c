@@ -23,7 +23,7 @@ struct bed {
 	char own[64];
 };
 
-static void on_call(void *userdata, sd_bus_message *m, const struct request *request)
+static void on_call(void *userdata, sd_bus_message *m, struct request *request)
 {
 	struct reply reply = {.reason = REASON_OK};
 
@@ -56,12 +56,22 @@ static void on_ids(void *userdata, bool of_client, struct dispatch_ids *ret)
 	*ret = of_client ? bed->of_client : bed->daemon;
 }
 
+static void on_property(void *userdata, enum property_id id, struct reply *ret)
+{
+	(void)userdata;
+	if (id == PROPERTY_Scope)
+		ret->reason = REASON_REQUESTOR_GONE;
+	else
+		ret->number = 10;
+}
+
 static const struct dispatch_ops ops = {
 	.call = on_call,
 	.refused = on_refused,
 	.may_know_host = on_may_know_host,
 	.unique = on_unique,
 	.ids = on_ids,
+	.property = on_property,
 };
 
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *error)
