@@ -4,14 +4,17 @@
  * ../policy/devices.def for their forms). Nothing here judges who may know. Nothing opens a device:
  * that may wake a card.
  *
- * Answers are kept until devices come or go, which a netlink socket (NETLINK_KOBJECT_UEVENT) tells
- * the loop.
+ * The list of GPUs, which takes a look at all of DRM, is kept until devices come or go, which a
+ * netlink socket (NETLINK_KOBJECT_UEVENT) tells, unless NVIDIA's driver is there; all else is
+ * looked up at each use.
  */
 #pragma once
 
 #include <systemd/sd-event.h>
 
 #include "../policy/device.h"
+#include "devroots.h"
+#include "gpu.h"
 
 struct devnames;
 
@@ -21,16 +24,24 @@ struct devname_entry {
 	char node[64]; /* "/dev/dri/renderD128" or "" where it has none or stands for many */
 };
 
-/* `changed` is called on the loop some 100 ms after the last of a burst of uevents of devices.
- * Without a netlink socket names are looked up at each use. */
+/* `changed` is called on the loop some 100 ms after the last of a burst of uevents of devices; it
+ * may be NULL. Before the core is confined; without a netlink socket, which is logged, `changed` is
+ * never called and GPUs are looked up at each use, too. */
 int devnames_new(
 	sd_event *event, void (*changed)(void *userdata), void *userdata, struct devnames **ret);
+/* The same with other roots, which it takes over; without a loop as if without a socket. */
+int devnames_new_at(const struct device_roots *roots, sd_event *event,
+	void (*changed)(void *userdata), void *userdata, struct devnames **ret);
 struct devnames *devnames_free(struct devnames *d);
 
-/* Any thread. Appends to *ret (heap), adds to *n. -ENOENT: the kernel has nothing by that name
- * (a path that is no node, a card that is not there); -ENOTSUP: a path through a symlink, or on a
- * file system that a user namespace owns or that is not devtmpfs or the host's own /dev; -ENXIO:
- * the path is no device node; -EINVAL: no such form of name. */
+/* Any thread. Appends to *ret (heap), adds to *n; nothing on failure. 0 with nothing added: the
+ * name stands for none now (`gpu` on a host without one). -ENOENT: the kernel has nothing by that
+ * name (a path that is not there, a card that is not there); -ENOTSUP: a path through a symlink or
+ * '..', or on a file system that is not devtmpfs, devpts or the host's own /dev, or has nodev;
+ * -ENXIO: the path is no device node; -EINVAL: no such form of name. */
 int devname_resolve(struct devnames *d, const char *name, struct devname_entry **ret, unsigned *n);
 /* As that, for device_rules_resolve(): userdata is the devnames. */
 int devname_ranges(void *userdata, const char *name, struct device_range **ret, unsigned *n);
+
+/* Any thread. As gpus_list(), from what is kept. */
+int devname_gpus(struct devnames *d, struct gpu **ret, unsigned *ret_n);

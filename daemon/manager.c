@@ -17,6 +17,7 @@
 
 #include "../dbus/errors.h"
 #include "cleanup.h"
+#include "devname.h"
 #include "log.h"
 #include "op.h"
 #include "peer.h"
@@ -367,6 +368,8 @@ static int manager_start(struct manager *m)
 		r = workers_new(m->event, &m->workers);
 	if (r >= 0)
 		r = watch_new(m->event, m->inspector, &m->hierarchies, &m->watch);
+	if (r >= 0)
+		r = devnames_new(m->event, NULL, NULL, &m->devnames);
 	if (r < 0)
 		return fail(r, "starting the event loop");
 	r = listen_all(m);
@@ -415,6 +418,7 @@ struct manager *manager_free(struct manager *m)
 	/* Exchanges outlive their peers, and so do their accounts. */
 	accounts_done(&m->accounts);
 	watch_free(m->watch);
+	devnames_free(m->devnames);
 	workers_free(m->workers);
 	porters_free(m->porters);
 	zygote_free(m->zygote);

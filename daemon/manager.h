@@ -21,6 +21,7 @@
 #define LISTENERS_MAX 16
 #define DELEGATION_FILES_MAX 16
 
+struct devnames;
 struct exchange;
 struct op;
 struct peer;
@@ -45,6 +46,7 @@ struct manager {
 	struct porters *porters;
 	struct workers *workers;
 	struct watch *watch;
+	struct devnames *devnames;
 	struct listener *listeners[LISTENERS_MAX];
 	unsigned n_listeners;
 	LIST_HEAD(, peer) peers;

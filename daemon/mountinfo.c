@@ -94,29 +94,43 @@ static bool device(const struct field *f, struct mountinfo *ret)
 	return colon && number(f->at, colon, &ret->major) && number(colon + 1, f->end, &ret->minor);
 }
 
-/* "31 23 0:28 / /sys/fs/cgroup rw,relatime shared:9 - cgroup cgroup rw,cpu" */
-static bool line_parse(const char *at, const char *end, struct mountinfo *ret)
-{
-	struct field id, parent, dev, root, target, flags, f, type, source, options;
+/* What stands in each line up to the type. */
+struct line {
+	struct field id, parent, dev, root, target, flags, type;
+};
 
-	if (!field_next(&at, end, &id) || !field_next(&at, end, &parent) ||
-		!field_next(&at, end, &dev) || !field_next(&at, end, &root) ||
-		!field_next(&at, end, &target) || !field_next(&at, end, &flags))
+/* "31 23 0:28 / /sys/fs/cgroup rw,relatime shared:9 - cgroup cgroup rw,cpu": moves *at behind the
+ * type. */
+static bool line_begin(const char **at, const char *end, struct line *l)
+{
+	struct field f;
+
+	if (!field_next(at, end, &l->id) || !field_next(at, end, &l->parent) ||
+		!field_next(at, end, &l->dev) || !field_next(at, end, &l->root) ||
+		!field_next(at, end, &l->target) || !field_next(at, end, &l->flags))
 		return false;
 	do { /* any number of optional fields */
-		if (!field_next(&at, end, &f))
+		if (!field_next(at, end, &f))
 			return false;
 	} while (!field_is(&f, "-"));
-	if (!field_next(&at, end, &type))
+	return field_next(at, end, &l->type);
+}
+
+static bool line_parse(const char *at, const char *end, struct mountinfo *ret)
+{
+	struct field source, options;
+	struct line l;
+
+	if (!line_begin(&at, end, &l))
 		return false;
-	ret->v2 = field_is(&type, "cgroup2");
-	if (!ret->v2 && !field_is(&type, "cgroup"))
+	ret->v2 = field_is(&l.type, "cgroup2");
+	if (!ret->v2 && !field_is(&l.type, "cgroup"))
 		return false;
 	if (!field_next(&at, end, &source) || !field_next(&at, end, &options))
 		return false;
-	return number(id.at, id.end, &ret->id) && device(&dev, ret) &&
-	       field_unescape(&root, ret->root, sizeof(ret->root)) &&
-	       field_unescape(&target, ret->target, sizeof(ret->target)) && ret->root[0] == '/' &&
+	return number(l.id.at, l.id.end, &ret->id) && device(&l.dev, ret) &&
+	       field_unescape(&l.root, ret->root, sizeof(ret->root)) &&
+	       field_unescape(&l.target, ret->target, sizeof(ret->target)) && ret->root[0] == '/' &&
 	       ret->target[0] == '/' && field_copy(&options, ret->options, sizeof(ret->options));
 }
 
@@ -130,4 +144,18 @@ int mountinfo_next(const char **text, struct mountinfo *ret)
 			return 1;
 	}
 	return 0;
+}
+
+bool mountinfo_type(const char *text, uint64_t id, char *buf, size_t size)
+{
+	while (*text) {
+		const char *at = text, *end = strchrnul(text, '\n');
+		struct line l;
+		unsigned is;
+
+		text = *end ? end + 1 : end;
+		if (line_begin(&at, end, &l) && number(l.id.at, l.id.end, &is) && is == id)
+			return field_copy(&l.type, buf, size);
+	}
+	return false;
 }
