@@ -6,7 +6,7 @@
  *
  *	[devices /lxc/web-*]
  *	uid = 100000			optional
- *	allow = fuse, gpu:render, c 10:200
+ *	allow = fuse gpu:render, c 10:200
  *	access = rw			optional: rwm
  *
  * A pattern is compared with the cgroup's path from the root of its hierarchy, by components: `*`
@@ -40,13 +40,15 @@ struct grants {
 /* All zero: nothing is granted. */
 void grants_done(struct grants *g);
 
-/* What a file says, line by line. REASON_OK, or why not, and *why, static text. */
+/* What a file says, line by line. -EINVAL, and *why, static text; -ENOMEM. After an error
+ * grants_done() alone may be called. */
 /* "devices PATTERN" begins a section. */
-enum reason grants_section(struct grants *g, const char *section, const char **why);
-/* Of the section that was begun last. `allow` may come again and adds; the others come once. */
-enum reason grants_key(struct grants *g, const char *key, const char *value, const char **why);
-/* The section is complete: call before each next one and at the end. */
-enum reason grants_section_end(struct grants *g, const char **why);
+int grants_section(struct grants *g, const char *section, const char **why);
+/* Of the section that was begun last. `allow`: devices with blanks or commas between, as rules have
+ * them; it may come again and adds, the others come once. */
+int grants_key(struct grants *g, const char *key, const char *value, const char **why);
+/* The section is complete: before each next one, and at the end. */
+int grants_section_end(struct grants *g, const char **why);
 
 bool grant_pattern_matches(const char *pattern, const char *path);
 
