@@ -19,11 +19,13 @@ struct device_v1_write {
 	uint8_t access;
 };
 
-/* The text that was written, by the kernel's parser. 0 or -EINVAL. */
+/* The text that was written, by the kernel's parser: blanks around it do not count, three letters
+ * of access are all it reads, numbers may have 32 bits. 0 or -EINVAL. */
 int device_v1_parse(bool allow, const char *text, struct device_v1_write *ret);
 
 /* Does it to `own`. `parent` is the state of the cgroup above, NULL for the topmost. 0, -EPERM,
- * -EINVAL, -ENOMEM; but for 0 nothing changes. */
+ * -EINVAL, -ENOMEM (also where there are DEVICE_RULES_MAX exceptions); but for 0 nothing changes.
+ */
 int device_v1_apply(struct device_rules *own, const struct device_rules *parent, bool has_children,
 	const struct device_v1_write *w);
 
@@ -37,5 +39,6 @@ char *device_v1_list(const struct device_rules *own);
 
 /* Rules as people write them (resolved, without names) as v1 would hold them: behaviour and
  * exceptions that give the very same verdict to every request. -EOPNOTSUPP: v1 has none (a hole in
- * what is allowed, a range of more than 256 minors). */
+ * what is allowed, a range of more than 256 minors, more than DEVICE_RULES_MAX exceptions).
+ * -ENOMEM. */
 int device_v1_from(const struct device_rules *resolved, struct device_rules *ret);
