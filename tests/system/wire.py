@@ -28,6 +28,14 @@ SIGNATURES = {
     "ListKeys": "ss",
 }
 
+# The native interface, at an object of its own.
+NATIVE_PATH, NATIVE_INTERFACE = "/org/cgmd1", "org.cgmd1.Manager"
+NATIVE = {
+    "SetDevices": "sas", "AllowDevices": "sss", "DenyDevices": "sss", "ListDevices": "s",
+    "CheckDevice": "sss", "ResolveDevice": "s", "AddDevice": "sssa{sv}", "RemoveDevice": "ss",
+    "ListGpus": "",
+}
+
 
 class DBusError(Exception):
     """An error reply: its name and its message."""
@@ -243,8 +251,10 @@ class Bus:
     def start(self, member, *args, signature=None, **how):
         """Sends a call and gives its serial."""
         serial = self.next_serial()
+        if member in NATIVE:
+            how = {"path": NATIVE_PATH, "interface": NATIVE_INTERFACE, **how}
         if signature is None:
-            signature = SIGNATURES[member]
+            signature = SIGNATURES.get(member) or NATIVE.get(member, "")
         self.send(build(serial, member, signature, args, **how))
         return serial
 

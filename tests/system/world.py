@@ -29,19 +29,26 @@ with open(os.path.join(os.path.dirname(__file__), "cage")) as program:
     exec(compile(program.read(), "cage", "exec"), cage.__dict__)  # pylint: disable=exec-used
 
 
+def rows(path, pattern):
+    with open(os.path.join(os.path.dirname(__file__), "../..", path)) as lines:
+        return re.findall(pattern, lines.read(), re.MULTILINE)
+
+
 def reasons():
     """token: what the message says."""
-    found = {}
-    text = os.path.join(os.path.dirname(__file__), "../../policy/reasons.def")
-    with open(text) as lines:
-        for line in lines:
-            row = re.match(r'REASON\((\w+),\s*\w+,\s*\w+,\s*"([^"]*)"', line)
-            if row:
-                found[row[1]] = row[2]
-    return found
+    return {token: why for token, _, why in rows(
+        "policy/reasons.def", r'^REASON\((\w+),\s*KIND_(\w+),\s*\w+,\s*"([^"]*)"')}
 
 
-REASONS = reasons()
+def errors():
+    """token: the name of the error of the native interface."""
+    names = {kind: "org.cgmd1.Error." + name
+             for kind, name in rows("dbus/errors.def", r"^ERROR\((\w+),\s*(\w+),")}
+    return {token: names.get(kind) for token, kind in rows(
+        "policy/reasons.def", r"^REASON\((\w+),\s*KIND_(\w+),")}
+
+
+REASONS, ERRORS = reasons(), errors()
 
 
 class Daemon:
@@ -127,7 +134,7 @@ class Client:
 
     def __getattr__(self, member):
         """client.Create("memory", "x")"""
-        if member not in wire.SIGNATURES:
+        if member not in wire.SIGNATURES and member not in wire.NATIVE:
             raise AttributeError(member)
         return lambda *args, **how: self.agent.run(call_on, "bus", member, *args, **how)
 
@@ -154,8 +161,10 @@ class Client:
             got = error
         else:
             raise AssertionError(f"{member}{args} was not refused: {value!r}")
-        assert got.name == "org.freedesktop.DBus.Error.InvalidArgs", f"{member}{args}: {got}"
-        assert any(REASONS[w] in got.message for w in why), f"{member}{args}: {got}, not {why}"
+        found = [w for w in why if REASONS[w] in got.message]
+        assert found, f"{member}{args}: {got}, not {why}"
+        name = ERRORS[found[0]] if member in wire.NATIVE else "org.freedesktop.DBus.Error.InvalidArgs"
+        assert got.name == name, f"{member}{args}: {got}, not {name}"
         changed = difference(before, snapshot())
         assert not changed, f"{member}{args} was refused and changed: " + "; ".join(changed[:5])
         return got.message
