@@ -32,6 +32,7 @@ enum how {
 /* What is no row of the table. */
 static const struct other {
 	const char *interface, *member, *in;
+	const char *path; /* NULL: CGM_PATH */
 } others[] = {
 	{"org.freedesktop.DBus.Peer", "Ping", ""},
 	{"org.freedesktop.DBus.Peer", "GetMachineId", ""},
@@ -49,6 +50,9 @@ static const struct other {
 	{"org.freedesktop.DBus", "GetConnectionCredentials", "s"},
 	{"org.freedesktop.DBus", "GetId", ""},
 	{"org.freedesktop.DBus", "StartServiceByName", "su"},
+	{"org.freedesktop.DBus.Introspectable", "Introspect", "", NATIVE_PATH},
+	{"org.freedesktop.DBus.Properties", "Get", "ss", NATIVE_PATH},
+	{"org.freedesktop.DBus.Properties", "GetAll", "s", NATIVE_PATH},
 };
 
 #define N_OTHERS (sizeof(others) / sizeof(others[0]))
@@ -275,6 +279,7 @@ static void send_call(const struct call *c, const struct other *other)
 		.serial = ++server.serial,
 		.path = c->how & HOW_OTHER_PATH ? "/org"
 			: c->method		? method_interface(c->method)->path
+			: other->path		? other->path
 						: CGM_PATH,
 		.interface = c->method ? method_interface(c->method)->name : other->interface,
 		.member = c->method ? c->method->name : other->member,

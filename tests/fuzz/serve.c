@@ -146,7 +146,6 @@ static void on_ids(void *userdata, bool of_client, struct dispatch_ids *ret)
 	*ret = (struct dispatch_ids){of_client, of_client, 7, 8};
 }
 
-/* One of them cannot be told. */
 static void on_property(void *userdata, enum property_id id, struct reply *ret)
 {
 	struct serve *s = userdata;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The bus driver, asked by a real client library over a socketpair: once as on a bus, which says
  * Hello by itself, once as a peer that says none. */
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -12,6 +13,7 @@
 #include <cmocka.h>
 
 #include "../../dbus/driver.h"
+#include "../../dbus/errors.h"
 
 #define NAME DRIVER_SERVICE_NAME
 #define UNIQUE "\001" /* in a row: the client's own unique name */
@@ -20,14 +22,14 @@ struct bed {
 	sd_bus *server, *client;
 	uint64_t unique;
 	struct dispatch_ids daemon, of_client;
+	enum reason reason; /* with which calls are answered */
 	char own[64];
 };
 
 static void on_call(void *userdata, sd_bus_message *m, struct request *request)
 {
-	struct reply reply = {.reason = REASON_OK};
+	struct reply reply = {.reason = ((struct bed *)userdata)->reason};
 
-	(void)userdata;
 	assert_true(dispatch_reply(m, request, &reply) >= 0);
 }
 
@@ -190,6 +192,8 @@ static void row_check(struct bed *bed, const struct row *row)
 
 #define D DRIVER_NAME, DRIVER_PATH, DRIVER_INTERFACE
 #define S NAME, CGM_PATH, CGM_INTERFACE
+#define N NATIVE_SERVICE, NATIVE_PATH, NATIVE_INTERFACE
+#define NP NATIVE_SERVICE, NATIVE_PATH, "org.freedesktop.DBus.Properties"
 #define PROPERTIES DRIVER_NAME, DRIVER_PATH, "org.freedesktop.DBus.Properties"
 #define INTROSPECTABLE "org.freedesktop.DBus.Introspectable"
 #define E(name) "@org.freedesktop.DBus.Error." name
@@ -249,6 +253,23 @@ static void test_on_a_bus(void **state)
 		{NAME, "/org", INTROSPECTABLE, "Introspect", NULL, NULL, "s",
 			"<node name=\"linuxcontainers\"/>"},
 		{NAME, CGM_PATH, DRIVER_INTERFACE, "GetId", NULL, NULL, E("UnknownMethod"), NULL},
+		/* Its other object, by any of its names. */
+		{D, "GetNameOwner", NATIVE_SERVICE, NULL, "s", ":1.0"},
+		{D, "NameHasOwner", NATIVE_SERVICE, NULL, "b", NULL},
+		{N, "ListDevices", "", NULL, "a(sss)", NULL},
+		{NAME, NATIVE_PATH, NATIVE_INTERFACE, "ListGpus", NULL, NULL, "a(sssssas)", NULL},
+		{":1.0", NATIVE_PATH, NULL, "ResolveDevice", "fuse", NULL, "a(suus)", NULL},
+		{N, "ListDevices", NULL, NULL, E("InvalidArgs"), "'s'"},
+		{N, "Ping", NULL, "i", E("UnknownMethod"), NATIVE_PATH},
+		{NATIVE_SERVICE, NATIVE_PATH, CGM_INTERFACE, "Ping", NULL, "i", E("UnknownMethod"),
+			NULL},
+		{NATIVE_SERVICE, CGM_PATH, CGM_INTERFACE, "Ping", NULL, "i", "", NULL},
+		{NATIVE_SERVICE, CGM_PATH, NATIVE_INTERFACE, "ListGpus", NULL, NULL,
+			E("UnknownMethod"), NULL},
+		{NATIVE_SERVICE, "/org", INTROSPECTABLE, "Introspect", NULL, NULL, "s",
+			"<node name=\"cgmd1\"/>"},
+		{NP, "GetAll", NATIVE_INTERFACE, NULL, "@" ERROR_PREFIX "AccessDenied", "Scope"},
+		{NP, "GetAll", CGM_INTERFACE, NULL, "a{sv}", NULL},
 		/* Nothing is passed on. */
 		{"a.b", CGM_PATH, CGM_INTERFACE, "Ping", NULL, "i", E("ServiceUnknown"), NAME},
 		{":1.1", CGM_PATH, CGM_INTERFACE, "Ping", NULL, "i", E("ServiceUnknown"), NAME},
@@ -344,6 +365,75 @@ static void test_ids(void **state)
 	bed_close(&bed);
 }
 
+/* A native call fails by the name of its reason's kind, from which sd-bus makes the errno; an old
+ * one by one name. */
+static void test_failures(void **state)
+{
+	static const struct row native = {N, "ListGpus", NULL, NULL, NULL, NULL};
+	static const struct row old = {S, "ListControllers", NULL, NULL, NULL, NULL};
+	struct bed bed;
+
+	(void)state;
+	assert_int_equal(errors_register(), 0);
+	bed_open(&bed, false);
+	for (int r = REASON_OK + 1; r < REASON_MAX; r++) {
+		const struct reason_row *row = reason_row((enum reason)r);
+		sd_bus_error wanted = SD_BUS_ERROR_NULL;
+		sd_bus_message *reply;
+
+		bed.reason = (enum reason)r;
+		reply = ask(&bed, &native);
+		assert_true(sd_bus_message_is_method_error(reply, error_name(row->kind)));
+		sd_bus_error_set_const(&wanted, error_name(row->kind), "");
+		assert_int_equal(sd_bus_message_get_errno(reply), sd_bus_error_get_errno(&wanted));
+		assert_true(row->kind == KIND_FAILED || sd_bus_message_get_errno(reply) != EIO);
+		assert_non_null(strstr(sd_bus_message_get_error(reply)->message, row->why));
+		sd_bus_message_unref(reply);
+		reply = ask(&bed, &old);
+		assert_true(sd_bus_message_is_method_error(reply, SD_BUS_ERROR_INVALID_ARGS));
+		sd_bus_message_unref(reply);
+	}
+	bed_close(&bed);
+}
+
+/* Get, and the whole of GetAll, with each value in its type. */
+static void test_properties(void **state)
+{
+	static const struct row all = {NAME, CGM_PATH, "org.freedesktop.DBus.Properties", "GetAll",
+		CGM_INTERFACE, NULL, "a{sv}", NULL};
+	struct bed bed;
+	sd_bus_message *reply, *m = NULL;
+	const char *name;
+	int32_t version;
+
+	(void)state;
+	bed_open(&bed, false);
+	reply = ask(&bed, &all);
+	assert_true(sd_bus_message_read(reply, "a{sv}", 1, &name, "i", &version) > 0);
+	assert_string_equal(name, "api_version");
+	assert_int_equal(version, 10);
+	sd_bus_message_unref(reply);
+	for (unsigned i = 0; i < PROPERTY_MAX; i++) {
+		const struct interface *interface = &interfaces[properties[i].interface];
+
+		if (i == PROPERTY_Scope)
+			continue;
+		assert_true(
+			sd_bus_message_new_method_call(bed.client, &m, interface->service,
+				interface->path, "org.freedesktop.DBus.Properties", "Get") >= 0);
+		assert_true(
+			sd_bus_message_append(m, "ss", interface->name, properties[i].name) >= 0);
+		reply = NULL;
+		assert_true(sd_bus_call_async(bed.client, NULL, m, on_reply, &reply, 0) >= 0);
+		m = sd_bus_message_unref(m);
+		while (!reply)
+			turn(&bed);
+		assert_true(sd_bus_message_enter_container(reply, 'v', properties[i].type) > 0);
+		sd_bus_message_unref(reply);
+	}
+	bed_close(&bed);
+}
+
 /* Drawn, not counted: a client cannot tell from its name how many others there are. */
 static void test_unique_names(void **state)
 {
@@ -365,6 +455,8 @@ int main(void)
 		cmocka_unit_test(test_on_a_bus),
 		cmocka_unit_test(test_as_a_peer),
 		cmocka_unit_test(test_ids),
+		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_properties),
 		cmocka_unit_test(test_unique_names),
 	};
 
