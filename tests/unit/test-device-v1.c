@@ -194,7 +194,8 @@ static void test_moves(void **state)
 		{{"p-a", "p+c 1:3 rw", "C-c 1:3 w", "P-c 1:3 w"}, 0, "c 1:3 r\n", "c 1:3 r\n"},
 		{{"p-a", "p+c 1:* rw", "C-a", "C+c 1:3 r", "P-c 1:* r"}, 0, "c 1:* w\n", ""},
 		{{"p-a", "p+c 1:* rw", "C-a", "C+c 1:3 r", "P-c 1:3 r"}, 0, "c 1:* rw\n", ""},
-		{{"C-a", "C+c 1:3 rw", "C+c 1:5 r", "P-c 1:3 w"}, 0, EVERYTHING, "c 1:5 r\n"},
+		{{"C-a", "C+c 1:3 rw", "C+c 1:5 r", "P-c 1:3 w"}, 0, EVERYTHING,
+			"c 1:3 r\nc 1:5 r\n"},
 		{{"C-a", "C+c 1:3 rw", "C+c 1:5 r", "P-c 1:* w"}, 0, EVERYTHING, "c 1:5 r\n"},
 		/* an allow does not */
 		{{"p-a", "P+c 1:3 rw"}, 0, "c 1:3 rw\n", ""},
