@@ -32,9 +32,7 @@ static const char *const base_notes[] = {
 	[BASE_BELOW] = ", relative to your own; it must not begin with /",
 	[BASE_CURRENT] = ", relative to your own, or beginning with / at the hierarchy's top",
 	[BASE_SCOPE] = ", relative to the topmost cgroup that you may see",
-	[BASE_NATIVE] =
-		", relative to your own, or beginning with / at the topmost cgroup that you "
-		"may see",
+	[BASE_NATIVE] = ", relative to your own, or beginning with / at the topmost that you see",
 };
 
 static const char *const output_signatures[OUTPUT_MAX] = {
