@@ -211,6 +211,8 @@ static int walk(const struct device_roots *r, const char *path, struct statx *re
 	struct statx root;
 	int err = at < 0 ? -errno : identify(at, &root);
 
+	if (err < 0)
+		return err;
 	for (*ret = root; err >= 0 && *path;) {
 		uint64_t mount = ret->stx_mnt_id;
 		int next;

@@ -103,6 +103,27 @@ static void test_long(void **state)
 	assert_int_equal(parse(line), 1);
 }
 
+static void test_types(void **state)
+{
+	static const char text[] = "21 30 0:19 / /sys rw - sysfs sysfs rw\n"
+				   "junk\n"
+				   "22 30 0:5 / /dev rw shared:2 master:1 - devtmpfs udev rw\n"
+				   "23 22 0:20 / /dev/pts rw -\n"
+				   "2 22 0:21 / /dev/- rw - tmpfs - rw";
+	char type[9];
+
+	assert_true(mountinfo_type(text, 22, type, sizeof(type)));
+	assert_string_equal(type, "devtmpfs");
+	assert_true(mountinfo_type(text, 2, type, sizeof(type)));
+	assert_string_equal(type, "tmpfs");
+	assert_false(mountinfo_type(text, 23, type, sizeof(type)));
+	assert_false(mountinfo_type(text, 30, type, sizeof(type)));
+	assert_false(mountinfo_type(text, (uint64_t)22 << 32 | 22, type, sizeof(type)));
+	assert_false(mountinfo_type("", 0, type, sizeof(type)));
+	/* one that does not fit is none */
+	assert_false(mountinfo_type(text, 22, type, 8));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -110,6 +131,7 @@ int main(void)
 		cmocka_unit_test(test_escapes),
 		cmocka_unit_test(test_odd_lines),
 		cmocka_unit_test(test_long),
+		cmocka_unit_test(test_types),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
