@@ -8,6 +8,7 @@
 #include "address.h"
 #include "invocation.h"
 #include "own.h"
+#include "text.h"
 
 #define TIMEOUT_MAX 86400
 
@@ -50,85 +51,6 @@ __attribute__((format(printf, 3, 4))) static int complain(
 	return -EINVAL;
 }
 
-static int parse_digits(const char *text, unsigned base, uint64_t max, uint64_t *ret)
-{
-	uint64_t n = 0;
-
-	if (!*text)
-		return -EINVAL;
-	for (; *text; text++) {
-		unsigned digit = (unsigned)(unsigned char)*text - '0';
-
-		if (digit >= base)
-			return -EINVAL;
-		n = n * base + digit;
-		if (n > max)
-			return -EINVAL;
-	}
-	*ret = n;
-	return 0;
-}
-
-int number_parse(enum arg_kind kind, const char *text, int32_t *ret)
-{
-	uint64_t n;
-	int r;
-
-	switch (kind) {
-	case TAKES_PID:
-		r = parse_digits(text, 10, INT32_MAX, &n);
-		if (r == 0 && n == 0)
-			r = -EINVAL;
-		break;
-	case TAKES_ID:
-		if (strcmp(text, "-1") == 0) {
-			*ret = -1;
-			return 0;
-		}
-		/* 4294967295 is -1 on the wire; who means that says so */
-		r = parse_digits(text, 10, UINT32_MAX - 1, &n);
-		break;
-	case TAKES_MODE:
-		r = parse_digits(text, 8, 07777, &n);
-		break;
-	case TAKES_FLAG:
-		r = text[0] && text[1] ? -EINVAL : parse_digits(text, 2, 1, &n);
-		break;
-	default:
-		return -EINVAL;
-	}
-	if (r < 0)
-		return r;
-	*ret = (int32_t)(uint32_t)n;
-	return 0;
-}
-
-/* UTF-8 as D-Bus wants it: no overlong forms, no surrogates, at most U+10FFFF. */
-static bool text_is_utf8(const char *text)
-{
-	const unsigned char *p = (const unsigned char *)text;
-
-	while (*p) {
-		unsigned n = *p < 0x80 ? 0 : *p < 0xe0 ? 1 : *p < 0xf0 ? 2 : 3;
-		unsigned low = 0x80, high = 0xbf;
-
-		if ((*p >= 0x80 && *p < 0xc2) || *p > 0xf4)
-			return false;
-		if (*p == 0xe0)
-			low = 0xa0;
-		else if (*p == 0xed)
-			high = 0x9f;
-		else if (*p == 0xf0)
-			low = 0x90;
-		else if (*p == 0xf4)
-			high = 0x8f;
-		for (p++; n > 0; n--, p++, low = 0x80, high = 0xbf)
-			if (*p < low || *p > high)
-				return false;
-	}
-	return true;
-}
-
 /* "[CGROUP]" in a usage line is CGROUP in a sentence; "[0|1]" has no name but the method's. */
 static const char *arg_label(const struct arg *arg, char *buf, size_t size)
 {
@@ -157,7 +79,7 @@ static int parse_value(struct cursor *c, const struct verb *verb, const struct a
 	if (strlen(text) > TEXT_ARG_MAX)
 		return complain(c, verb, "%s: %s must be at most %d bytes long", verb->name, label,
 			TEXT_ARG_MAX);
-	if (!text_is_utf8(text))
+	if (!word_is_utf8(text))
 		return complain(c, verb, "%s: %s must be UTF-8", verb->name, label);
 	ret->text = text;
 	return 0;
@@ -248,7 +170,7 @@ static int option_timeout(struct cursor *c, const char *value, struct invocation
 {
 	uint64_t n;
 
-	if (parse_digits(value, 10, TIMEOUT_MAX, &n) < 0 || n == 0)
+	if (digits_parse(value, 10, TIMEOUT_MAX, &n) < 0 || n == 0)
 		return complain(c, NULL,
 			"--timeout must be a decimal number of seconds from 1 to %d, not \"%.64s\"",
 			TIMEOUT_MAX, value);

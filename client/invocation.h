@@ -48,9 +48,3 @@ int invocation_parse(int argc, char *const *argv, const char *environment, struc
 	char **ret_error);
 
 void invocation_done(struct invocation *inv);
-
-/*
- * Strict numbers: the whole string is digits (an id may also be "-1"; octal for a mode). -EINVAL.
- * An id above INT32_MAX becomes the negative number with the same bits, as the wire has it.
- */
-int number_parse(enum arg_kind kind, const char *text, int32_t *ret);

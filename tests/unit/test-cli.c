@@ -14,6 +14,7 @@
 #include "../../client/address.h"
 #include "../../client/invocation.h"
 #include "../../client/print.h"
+#include "../../client/text.h"
 
 #define WORDS_MAX 24
 #define LINE(...)                        \
