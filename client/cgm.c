@@ -170,8 +170,10 @@ int cgm_run(int argc, char *const *argv)
 	/* A reader that went away is a failure to report, not a death without a word. */
 	signal(SIGPIPE, SIG_IGN);
 	r = invocation_parse(argc, argv, getenv("CGM_ADDRESS"), &inv, &error);
-	if (r < 0)
-		return fail("%s", error ? error : strerror(-r));
+	if (r < 0) {
+		fail("%s", error ? error : strerror(-r));
+		return EXIT_TROUBLE;
+	}
 	r = run(&inv);
 	errno = 0;
 	if (fflush(stdout) != 0 || ferror(stdout))

@@ -2,5 +2,9 @@
 /* The command: one invocation from its words to its exit status. */
 #pragma once
 
-/* Prints to stdout and stderr. EXIT_SUCCESS, or EXIT_FAILURE with a message on stderr. */
+/* The command line makes no sense. */
+#define EXIT_TROUBLE 2
+
+/* Prints to stdout and stderr. EXIT_SUCCESS, or one of EXIT_FAILURE and EXIT_TROUBLE with a message
+ * on stderr. */
 int cgm_run(int argc, char *const *argv);
