@@ -22,7 +22,9 @@ struct cursor {
 struct option {
 	const char *name;
 	bool takes_value;
+	/* NULL: the option is a wish, and no more */
 	int (*take)(struct cursor *c, const char *value, struct invocation *inv);
+	enum wish wish;
 };
 
 /* Gives -EINVAL, to be returned, or -ENOMEM. */
@@ -51,13 +53,33 @@ __attribute__((format(printf, 3, 4))) static int complain(
 	return -EINVAL;
 }
 
-/* "[CGROUP]" in a usage line is CGROUP in a sentence; "[0|1]" has no name but the method's. */
+static bool verb_has_options(const struct verb *verb)
+{
+	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++)
+		if (args[*a].option)
+			return true;
+	return false;
+}
+
+bool arg_is_text(enum arg_kind kind)
+{
+	return kind == TAKES_TEXT || kind == TAKES_ACCESS || kind == TAKES_TEXTS;
+}
+
+/* "[CGROUP]" in a usage line is CGROUP in a sentence, and "RULE..." RULE; "[0|1]" has no name but
+ * the method's. */
 static const char *arg_label(const struct arg *arg, char *buf, size_t size)
 {
 	size_t len = strlen(arg->shown);
 
+	if (arg->option)
+		return arg->option;
 	if (arg->kind == TAKES_FLAG)
 		return arg->name;
+	if (arg->kind == TAKES_TEXTS) {
+		snprintf(buf, size, "%.*s", (int)strcspn(arg->shown, "."), arg->shown);
+		return buf;
+	}
 	if (arg->shown[0] != '[')
 		return arg->shown;
 	snprintf(buf, size, "%.*s", (int)len - 2, arg->shown + 1);
@@ -70,7 +92,7 @@ static int parse_value(struct cursor *c, const struct verb *verb, const struct a
 	char buf[32];
 	const char *label = arg->shown ? arg_label(arg, buf, sizeof(buf)) : arg->name;
 
-	if (arg->kind != TAKES_TEXT) {
+	if (!arg_is_text(arg->kind)) {
 		if (number_parse(arg->kind, text, &ret->number) < 0)
 			return complain(c, verb, "%s: %s must be %s, not \"%.64s\"", verb->name,
 				label, arg->must, text);
@@ -81,6 +103,9 @@ static int parse_value(struct cursor *c, const struct verb *verb, const struct a
 			TEXT_ARG_MAX);
 	if (!word_is_utf8(text))
 		return complain(c, verb, "%s: %s must be UTF-8", verb->name, label);
+	if (arg->kind == TAKES_ACCESS && !word_is_access(text))
+		return complain(c, verb, "%s: %s must be %s, not \"%.64s\"", verb->name, label,
+			arg->must, text);
 	ret->text = text;
 	return 0;
 }
@@ -107,38 +132,83 @@ static int parse_pairs(struct cursor *c, const struct verb *verb, struct invocat
 	return 0;
 }
 
+/* All that is left, one at least. */
+static int parse_texts(
+	struct cursor *c, const struct verb *verb, const struct arg *arg, struct invocation *inv)
+{
+	size_t bytes = 0;
+	union value ignored;
+	char buf[32];
+
+	if (c->argc == 0)
+		return complain(
+			c, verb, "%s: %s is missing", verb->name, arg_label(arg, buf, sizeof(buf)));
+	inv->rest = c->argv;
+	for (; c->argc > 0; c->argv++, c->argc--, inv->n_rest++) {
+		int r = parse_value(c, verb, arg, *c->argv, &ignored);
+
+		if (r < 0)
+			return r;
+		bytes += strlen(*c->argv) + 8; /* length, NUL and padding */
+	}
+	if (bytes > TEXTS_BYTES_MAX)
+		return complain(c, verb, "%s: these are too many %ss for one call", verb->name,
+			arg_label(arg, buf, sizeof(buf)));
+	return 0;
+}
+
+/* The next word for this argument, or what counts without one. */
+static int parse_place(
+	struct cursor *c, const struct verb *verb, const struct arg *arg, union value *ret)
+{
+	const char *text = arg->fallback;
+	char buf[32];
+
+	if (arg->shown && c->argc > 0) {
+		text = *c->argv++;
+		c->argc--;
+	}
+	if (!text)
+		return complain(
+			c, verb, "%s: %s is missing", verb->name, arg_label(arg, buf, sizeof(buf)));
+	return parse_value(c, verb, arg, text, ret);
+}
+
+static int parse_arg(struct cursor *c, struct invocation *inv, unsigned i)
+{
+	const struct verb *verb = inv->verb;
+	const struct arg *arg = &args[verb->args[i]];
+
+	if (arg->kind == TAKES_PAIRS)
+		return parse_pairs(c, verb, inv);
+	if (arg->kind == TAKES_TEXTS)
+		return arg->shown ? parse_texts(c, verb, arg, inv) : 0;
+	if (!arg->option) {
+		inv->given |= 1U << i;
+		return parse_place(c, verb, arg, &inv->values[i]);
+	}
+	if ((inv->given & 1U << i) || !arg->fallback)
+		return 0;
+	inv->given |= 1U << i;
+	return parse_value(c, verb, arg, arg->fallback, &inv->values[i]);
+}
+
 static int parse_values(struct cursor *c, struct invocation *inv)
 {
 	const struct verb *verb = inv->verb;
-	union value *ret = inv->values;
-	char buf[32];
-	int r;
 
-	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++) {
-		const struct arg *arg = &args[*a];
-		const char *text = arg->fallback;
+	for (unsigned i = 0; verb->args[i] != ARG_NONE; i++) {
+		int r = parse_arg(c, inv, i);
 
-		if (arg->kind == TAKES_PAIRS) {
-			r = parse_pairs(c, verb, inv);
-			if (r < 0)
-				return r;
-			continue;
-		}
-		if (arg->shown && c->argc > 0) {
-			text = *c->argv++;
-			c->argc--;
-		}
-		if (!text)
-			return complain(c, verb, "%s: %s is missing", verb->name,
-				arg_label(arg, buf, sizeof(buf)));
-		r = parse_value(c, verb, arg, text, ret++);
 		if (r < 0)
 			return r;
 	}
 	if (c->argc > 0)
 		return complain(c, verb, "%s: \"%.64s\" is one argument too many%s", verb->name,
 			*c->argv,
-			strncmp(*c->argv, "--", 2) == 0 ? "; options come before the verb" : "");
+			strncmp(*c->argv, "--", 2) != 0 ? ""
+			: verb_has_options(verb)	? "; options come before the arguments"
+							: "; options come before the verb");
 	return 0;
 }
 
@@ -178,84 +248,59 @@ static int option_timeout(struct cursor *c, const char *value, struct invocation
 	return 0;
 }
 
-static int option_help(struct cursor *c, const char *value, struct invocation *inv)
+static int option_json(struct cursor *c, const char *value, struct invocation *inv)
 {
 	(void)c;
 	(void)value;
-	inv->wish = WISH_HELP;
-	return 0;
-}
-
-static int option_version(struct cursor *c, const char *value, struct invocation *inv)
-{
-	(void)c;
-	(void)value;
-	inv->wish = WISH_VERSION;
-	return 0;
-}
-
-static int option_verbs(struct cursor *c, const char *value, struct invocation *inv)
-{
-	(void)c;
-	(void)value;
-	inv->wish = WISH_LIST;
-	return 0;
-}
-
-static int option_verbs_man(struct cursor *c, const char *value, struct invocation *inv)
-{
-	(void)c;
-	(void)value;
-	inv->wish = WISH_MAN;
-	return 0;
-}
-
-static int option_keys(struct cursor *c, const char *value, struct invocation *inv)
-{
-	(void)c;
-	(void)value;
-	inv->wish = WISH_KEYS;
-	return 0;
-}
-
-static int option_keys_man(struct cursor *c, const char *value, struct invocation *inv)
-{
-	(void)c;
-	(void)value;
-	inv->wish = WISH_KEYS_MAN;
+	inv->json = true;
 	return 0;
 }
 
 static const struct option options[] = {
 	{"--address", true, option_address},
 	{"--timeout", true, option_timeout},
-	{"--help", false, option_help},
-	{"-h", false, option_help},
-	{"--version", false, option_version},
-	{"--verbs", false, option_verbs},
-	{"--verbs=man", false, option_verbs_man},
-	{"--keys", false, option_keys},
-	{"--keys=man", false, option_keys_man},
+	{"--json", false, option_json},
+	{"--help", .wish = WISH_HELP},
+	{"-h", .wish = WISH_HELP},
+	{"--version", .wish = WISH_VERSION},
+	{"--verbs", .wish = WISH_LIST},
+	{"--verbs=man", .wish = WISH_MAN},
+	{"--keys", .wish = WISH_KEYS},
+	{"--keys=man", .wish = WISH_KEYS_MAN},
+	{"--devices", .wish = WISH_DEVICES},
+	{"--devices=man", .wish = WISH_DEVICES_MAN},
 };
 
-/* The row of "--name" or "--name=value"; the value goes to *ret_value, NULL if none is attached. */
+/* Is it "NAME", or "NAME=VALUE" where one is taken? The value goes to *ret_value, NULL if none is
+ * attached. */
+static bool option_matches(
+	const char *name, bool takes_value, const char *word, const char **ret_value)
+{
+	size_t len = strlen(name);
+
+	if (strncmp(word, name, len) != 0 || (word[len] && (word[len] != '=' || !takes_value)))
+		return false;
+	*ret_value = word[len] ? word + len + 1 : NULL;
+	return true;
+}
+
 static const struct option *option_find(const char *word, const char **ret_value)
 {
-	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-		size_t len = strlen(options[i].name);
-
-		if (strncmp(word, options[i].name, len) != 0)
-			continue;
-		if (word[len] == '\0') {
-			*ret_value = NULL;
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		if (option_matches(options[i].name, options[i].takes_value, word, ret_value))
 			return &options[i];
-		}
-		if (word[len] == '=' && options[i].takes_value) {
-			*ret_value = word + len + 1;
-			return &options[i];
-		}
-	}
 	return NULL;
+}
+
+static int need_value(struct cursor *c, const char *word, const char **value)
+{
+	if (*value)
+		return 0;
+	if (c->argc == 0)
+		return complain(c, NULL, "%s wants a value; see `cgm --help`", word);
+	*value = *c->argv++;
+	c->argc--;
+	return 0;
 }
 
 /* Stops at the verb, behind "--", or once a wish other than a call is known. */
@@ -273,49 +318,133 @@ static int parse_options(struct cursor *c, struct invocation *inv)
 		if (!option)
 			return complain(
 				c, NULL, "unknown option \"%.64s\"; see `cgm --help`", word);
-		if (option->takes_value && !value) {
-			if (c->argc == 0)
-				return complain(
-					c, NULL, "%s wants a value; see `cgm --help`", word);
-			value = *c->argv++;
-			c->argc--;
-		}
-		r = option->take(c, value, inv);
+		r = option->takes_value ? need_value(c, word, &value) : 0;
+		if (!option->take)
+			inv->wish = option->wish;
+		else if (r == 0)
+			r = option->take(c, value, inv);
 		if (r < 0)
 			return r;
 	}
 	return 0;
 }
 
-static int take_verb(struct cursor *c, struct invocation *inv)
+/* Is the next word a wish for help? */
+static bool help_is_next(const struct cursor *c)
+{
+	return c->argc > 0 && (strcmp(c->argv[0], "-h") == 0 || strcmp(c->argv[0], "--help") == 0);
+}
+
+/* The second word of a verb. Without one help is given of all of the group, if that is wished. */
+static int take_second(struct cursor *c, const char *group, bool help, struct invocation *inv)
+{
+	char name[32];
+
+	help |= help_is_next(c);
+	if (help && (c->argc == 0 || help_is_next(c))) {
+		inv->wish = WISH_HELP;
+		inv->group = group;
+		return 0;
+	}
+	if (c->argc == 0)
+		return complain(c, NULL,
+			"%s: a verb is missing\nusage: cgm [OPTION]... %s VERB [ARGUMENT]...\n"
+			"See `cgm %s --help`.",
+			group, group, group);
+	if (snprintf(name, sizeof(name), "%s %s", group, c->argv[0]) < (int)sizeof(name))
+		inv->verb = verb_find(name);
+	if (!inv->verb)
+		return complain(c, NULL, "unknown verb \"%s %.64s\"; see `cgm %s --help`", group,
+			c->argv[0], group);
+	c->argv++;
+	c->argc--;
+	return 0;
+}
+
+static int take_verb(struct cursor *c, bool help, struct invocation *inv)
 {
 	const char *name = *c->argv++;
 
 	c->argc--;
-	inv->verb = verb_find(name);
+	if (verb_is_group(name))
+		return take_second(c, name, help, inv);
+	/* a word with a blank in it is no verb */
+	inv->verb = strchr(name, ' ') ? NULL : verb_find(name);
 	if (!inv->verb)
 		return complain(c, NULL, "unknown verb \"%.64s\"; see `cgm --help`", name);
 	return 0;
 }
 
-static int parse_call(struct cursor *c, const char *environment, struct invocation *inv)
+/* 1: the next words were an option of the verb's own. */
+static int take_verb_option(struct cursor *c, struct invocation *inv)
 {
-	int r;
+	const struct verb *verb = inv->verb;
+	const char *word = c->argv[0], *value;
 
-	/* Only here: further on, what looks like an option may be a cgroup's name or a value, and a
-	 * script that creates "$name" must not be told that all went well. */
-	if (c->argc > 0 && (strcmp(c->argv[0], "-h") == 0 || strcmp(c->argv[0], "--help") == 0)) {
-		inv->wish = WISH_HELP;
-		return 0;
-	}
-	if (c->argc > 0 && strcmp(c->argv[0], "--") == 0) {
+	for (unsigned i = 0; verb->args[i] != ARG_NONE; i++) {
+		const struct arg *arg = &args[verb->args[i]];
+		int r;
+
+		if (!arg->option || !option_matches(arg->option, true, word, &value))
+			continue;
 		c->argv++;
 		c->argc--;
+		r = need_value(c, word, &value);
+		if (r == 0)
+			r = parse_value(c, verb, arg, value, &inv->values[i]);
+		inv->given |= 1U << i;
+		return r < 0 ? r : 1;
 	}
+	return 0;
+}
+
+/*
+ * Only directly behind the verb: further on, what looks like an option may be a cgroup's name or a
+ * value, and a script that creates "$name" must not be told that all went well.
+ */
+static int parse_verb_options(struct cursor *c, struct invocation *inv)
+{
+	while (c->argc > 0 && c->argv[0][0] == '-') {
+		const char *word = c->argv[0];
+		int r;
+
+		if (help_is_next(c)) {
+			inv->wish = WISH_HELP;
+			return 0;
+		}
+		r = take_verb_option(c, inv);
+		if (r < 0)
+			return r;
+		if (r > 0)
+			continue;
+		if (strcmp(word, "--json") == 0)
+			inv->json = true;
+		else if (strcmp(word, "--") != 0)
+			return verb_has_options(inv->verb)
+				       ? complain(c, inv->verb, "%s: unknown option \"%.64s\"",
+						 inv->verb->name, word)
+				       : 0;
+		c->argv++;
+		c->argc--;
+		if (strcmp(word, "--") == 0)
+			return 0;
+	}
+	return 0;
+}
+
+static int parse_call(struct cursor *c, const char *environment, struct invocation *inv)
+{
+	const struct verb *verb = inv->verb;
+	int r = parse_verb_options(c, inv);
+
+	if (r < 0 || inv->wish != WISH_CALL)
+		return r;
+	if (inv->json && !verb_output_signature(verb)[0])
+		return complain(c, verb, "%s: has nothing to print as JSON", verb->name);
 	r = parse_values(c, inv);
 	if (r < 0)
 		return r;
-	if (!inv->address && environment && environment[0] && inv->verb->output != OUTPUT_LOCAL)
+	if (!inv->address && environment && environment[0] && verb->output != OUTPUT_LOCAL)
 		return take_address(c, "CGM_ADDRESS", environment, &inv->address);
 	return 0;
 }
@@ -334,10 +463,10 @@ static int parse_command(struct cursor *c, const char *environment, struct invoc
 		inv->wish = WISH_HELP;
 		c->argv++;
 		c->argc--;
-		return c->argc > 0 ? take_verb(c, inv) : 0;
+		return c->argc > 0 ? take_verb(c, true, inv) : 0;
 	}
-	r = take_verb(c, inv);
-	if (r < 0)
+	r = take_verb(c, false, inv);
+	if (r < 0 || inv->wish != WISH_CALL)
 		return r;
 	return parse_call(c, environment, inv);
 }

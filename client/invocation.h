@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "verb.h"
@@ -13,18 +14,22 @@
 /* The daemon drops a connection whose message is over 64 KiB, and refuses long before that. */
 #define TEXT_ARG_MAX 8192
 #define PAIRS_MAX 8
+/* Of rules, with what D-Bus puts around each: below those 64 KiB with the rest of a message. */
+#define TEXTS_BYTES_MAX 60000
 
 enum wish {
 	WISH_CALL,
-	WISH_HELP, /* of `verb`, or of everything if that is NULL */
+	WISH_HELP, /* of `verb`; if that is NULL of `group`; of everything if that is NULL too */
 	WISH_VERSION,
 	WISH_LIST, /* --verbs */
 	WISH_MAN,  /* --verbs=man */
 	WISH_KEYS, /* --keys */
 	WISH_KEYS_MAN,
+	WISH_DEVICES, /* --devices */
+	WISH_DEVICES_MAN,
 };
 
-/* One argument of a call; which member counts is said by the argument's kind. */
+/* One argument of a call; which member counts is said by arg_is_text(). */
 union value {
 	const char *text; /* belongs to argv, or is a row's fallback */
 	int32_t number;
@@ -33,11 +38,15 @@ union value {
 struct invocation {
 	enum wish wish;
 	const struct verb *verb;
-	union value values[METHOD_ARGS_MAX]; /* WISH_CALL: the method's arguments in its order */
-	char *const *rest;		     /* pairs behind them; belongs to argv */
-	int n_rest;			     /* words, an even number */
-	char *address;			     /* NULL: the default ones */
-	unsigned timeout;		     /* seconds */
+	const char *group;		   /* "device"; belongs to argv */
+	union value values[VERB_ARGS_MAX]; /* WISH_CALL: of the verb's arguments, in its order */
+	unsigned given;			   /* bit N: values[N] counts */
+	char *const *rest;		   /* of the last argument, if that takes all that is left;
+					      belongs to argv */
+	int n_rest;			   /* words; of pairs an even number */
+	char *address;			   /* NULL: the default ones */
+	unsigned timeout;		   /* seconds */
+	bool json;
 };
 
 /*
@@ -48,3 +57,5 @@ int invocation_parse(int argc, char *const *argv, const char *environment, struc
 	char **ret_error);
 
 void invocation_done(struct invocation *inv);
+
+bool arg_is_text(enum arg_kind kind);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <errno.h>
+#include <string.h>
 #include <time.h>
 
 #include "../dbus/errors.h"
@@ -103,70 +104,101 @@ int link_open(
 	return r == -EPIPE || r == -ENOTCONN ? -ECONNRESET : r;
 }
 
-static int make_property_get(sd_bus *bus, sd_bus_message **ret)
+static int make_property_get(sd_bus *bus, const char *path, const char *interface,
+	const char *property, sd_bus_message **ret)
 {
 	OWN(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 	int r = sd_bus_message_new_method_call(
-		bus, &m, NULL, CGM_PATH, "org.freedesktop.DBus.Properties", "Get");
+		bus, &m, NULL, path, "org.freedesktop.DBus.Properties", "Get");
 
 	if (r < 0)
 		return r;
-	r = sd_bus_message_append(m, "ss", CGM_INTERFACE, "api_version");
+	r = sd_bus_message_append(m, "ss", interface, property);
 	if (r < 0)
 		return r;
 	*ret = m;
 	m = NULL;
 	return 0;
+}
+
+/* `as` */
+static int append_texts(sd_bus_message *m, char *const *texts, int n)
+{
+	int r = sd_bus_message_open_container(m, 'a', "s");
+
+	for (int i = 0; r >= 0 && i < n; i++)
+		r = sd_bus_message_append_basic(m, 's', texts[i]);
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+/* `a{sv}`: what was given of the verb's arguments from `i` on, which are options. */
+static int append_options(sd_bus_message *m, const struct invocation *inv, unsigned i)
+{
+	const enum arg_id *ids = inv->verb->args;
+	int r = sd_bus_message_open_container(m, 'a', "{sv}");
+
+	for (; r >= 0 && ids[i] != ARG_NONE; i++) {
+		const struct arg *arg = &args[ids[i]];
+
+		if (!(inv->given & 1U << i))
+			continue;
+		r = arg_is_text(arg->kind)
+			    ? sd_bus_message_append(m, "{sv}", arg->name, "s", inv->values[i].text)
+			    : sd_bus_message_append(
+				      m, "{sv}", arg->name, "u", (uint32_t)inv->values[i].number);
+	}
+	return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_args(sd_bus_message *m, const struct invocation *inv)
+{
+	const char *type = methods[inv->verb->method].in;
+	int r = 0;
+
+	for (unsigned i = 0; r >= 0 && *type; i++, type += type_length(type)) {
+		const union value *value = &inv->values[i];
+
+		if (*type == 's')
+			r = sd_bus_message_append_basic(m, 's', value->text);
+		else if (*type == 'i')
+			r = sd_bus_message_append_basic(m, 'i', &value->number);
+		else if (strncmp(type, "as", 2) == 0)
+			r = append_texts(m, inv->rest, inv->n_rest);
+		else
+			r = append_options(m, inv, i);
+	}
+	return r;
 }
 
 static int make_call(sd_bus *bus, const struct invocation *inv, sd_bus_message **ret)
 {
 	OWN(sd_bus_message_unrefp) sd_bus_message *m = NULL;
 	const struct method *method = &methods[inv->verb->method];
+	const struct interface *interface = method_interface(method);
 	int r = sd_bus_message_new_method_call(
-		bus, &m, NULL, CGM_PATH, CGM_INTERFACE, method->name);
+		bus, &m, NULL, interface->path, interface->name, method->name);
 
 	if (r < 0)
 		return r;
-	for (size_t i = 0; method->in[i]; i++) {
-		const union value *value = &inv->values[i];
-
-		r = method->in[i] == 's' ? sd_bus_message_append_basic(m, 's', value->text)
-					 : sd_bus_message_append_basic(m, 'i', &value->number);
-		if (r < 0)
-			return r;
-	}
+	r = append_args(m, inv);
+	if (r < 0)
+		return r;
 	*ret = m;
 	m = NULL;
 	return 0;
 }
 
-static int check_answer(sd_bus_message *m, const struct verb *verb)
-{
-	const char *promised = verb_output_signature(verb);
-	int r;
-
-	if (verb->method != METHOD_MAX)
-		return sd_bus_message_has_signature(m, promised) > 0 ? 0 : -EBADMSG;
-	r = sd_bus_message_enter_container(m, 'v', promised);
-	return r > 0 ? 0 : -EBADMSG;
-}
-
-int link_call(sd_bus *bus, const struct invocation *inv, uint64_t deadline, sd_bus_message **ret,
+/* As link_call(). */
+static int exchange(sd_bus *bus, sd_bus_message *m, uint64_t deadline, sd_bus_message **ret,
 	sd_bus_error *ret_error)
 {
-	OWN(sd_bus_message_unrefp) sd_bus_message *m = NULL, *answer = NULL;
 	OWN(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-	uint64_t left;
+	uint64_t left = time_left(deadline);
 	int r;
 
-	r = inv->verb->method == METHOD_MAX ? make_property_get(bus, &m) : make_call(bus, inv, &m);
-	if (r < 0)
-		return r;
-	left = time_left(deadline);
 	if (left == 0)
 		return -ETIMEDOUT;
-	r = sd_bus_call(bus, m, left, &error, &answer);
+	r = sd_bus_call(bus, m, left, &error, ret);
 	/* sd-bus reports its own failures in the same place as the daemon's refusals. */
 	if (r == -ETIMEDOUT || r == -ENOMEM)
 		return r;
@@ -177,9 +209,52 @@ int link_call(sd_bus *bus, const struct invocation *inv, uint64_t deadline, sd_b
 		error = SD_BUS_ERROR_NULL;
 		return 1;
 	}
+	return 0;
+}
+
+static int check_answer(sd_bus_message *m, const struct verb *verb)
+{
+	const char *promised = verb_output_signature(verb);
+
+	if (verb->method != METHOD_MAX)
+		return sd_bus_message_has_signature(m, promised) > 0 ? 0 : -EBADMSG;
+	return sd_bus_message_enter_container(m, 'v', promised) > 0 ? 0 : -EBADMSG;
+}
+
+int link_call(sd_bus *bus, const struct invocation *inv, uint64_t deadline, sd_bus_message **ret,
+	sd_bus_error *ret_error)
+{
+	OWN(sd_bus_message_unrefp) sd_bus_message *m = NULL, *answer = NULL;
+	int r = inv->verb->method == METHOD_MAX
+			? make_property_get(bus, CGM_PATH, CGM_INTERFACE, "api_version", &m)
+			: make_call(bus, inv, &m);
+
+	if (r < 0)
+		return r;
+	r = exchange(bus, m, deadline, &answer, ret_error);
+	if (r != 0)
+		return r;
 	r = check_answer(answer, inv->verb);
 	if (r < 0)
 		return r;
+	*ret = answer;
+	answer = NULL;
+	return 0;
+}
+
+int link_get_scope(sd_bus *bus, uint64_t deadline, sd_bus_message **ret)
+{
+	OWN(sd_bus_message_unrefp) sd_bus_message *m = NULL, *answer = NULL;
+	OWN(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+	int r = make_property_get(bus, NATIVE_PATH, NATIVE_INTERFACE, "Scope", &m);
+
+	if (r < 0)
+		return r;
+	r = exchange(bus, m, deadline, &answer, &error);
+	if (r != 0)
+		return r < 0 ? r : -EOPNOTSUPP;
+	if (sd_bus_message_enter_container(answer, 'v', "a{ss}") <= 0)
+		return -EBADMSG;
 	*ret = answer;
 	answer = NULL;
 	return 0;

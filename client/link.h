@@ -28,3 +28,6 @@ int link_open(
  */
 int link_call(sd_bus *bus, const struct invocation *inv, uint64_t deadline, sd_bus_message **ret,
 	sd_bus_error *ret_error);
+
+/* The property Scope, standing at its `a{ss}`. -EOPNOTSUPP: the daemon refuses; else as above. */
+int link_get_scope(sd_bus *bus, uint64_t deadline, sd_bus_message **ret);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include <stdint.h>
+#include <string.h>
 
 #include "print.h"
 
@@ -26,6 +27,15 @@ void print_text(FILE *out, const char *text, enum escape escape)
 			putc(*p++, out);
 		for (; n > 0; n--)
 			fprintf(out, "\\x%02x", *p++);
+	}
+}
+
+void print_scdoc(FILE *out, const char *text)
+{
+	for (; *text; text++) {
+		if (strchr("\\*_~#[]", *text))
+			fputc('\\', out);
+		fputc(*text, out);
 	}
 }
 

@@ -21,6 +21,9 @@ enum escape {
  */
 void print_text(FILE *out, const char *text, enum escape escape);
 
+/* Text as it is, for scdoc, which takes some characters for markup. */
+void print_scdoc(FILE *out, const char *text);
+
 /* One item a line. `terminal`: `out` is one. Negative errno if the message cannot be read; errors
  * of `out` are left to its error flag. */
 int print_answer(FILE *out, const struct verb *verb, sd_bus_message *m, bool terminal);

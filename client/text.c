@@ -42,6 +42,9 @@ int number_parse(enum arg_kind kind, const char *text, int32_t *ret)
 		/* 4294967295 is -1 on the wire; who means that says so */
 		r = digits_parse(text, 10, UINT32_MAX - 1, &n);
 		break;
+	case TAKES_OWNER:
+		r = digits_parse(text, 10, UINT32_MAX - 1, &n);
+		break;
 	case TAKES_MODE:
 		r = digits_parse(text, 8, 07777, &n);
 		break;
@@ -78,6 +81,24 @@ bool word_is_utf8(const char *text)
 		for (p++; n > 0; n--, p++, low = 0x80, high = 0xbf)
 			if (*p < low || *p > high)
 				return false;
+	}
+	return true;
+}
+
+bool word_is_access(const char *text)
+{
+	static const char letters[] = "rwm";
+	unsigned seen = 0;
+
+	if (!*text)
+		return false;
+	for (; *text; text++) {
+		const char *letter = strchr(letters, *text);
+		unsigned bit = letter ? 1U << (letter - letters) : 0;
+
+		if (!bit || (seen & bit))
+			return false;
+		seen |= bit;
 	}
 	return true;
 }

@@ -18,3 +18,6 @@ int number_parse(enum arg_kind kind, const char *text, int32_t *ret);
 
 /* UTF-8 as D-Bus wants it: no overlong forms, no surrogates, at most U+10FFFF. */
 bool word_is_utf8(const char *text);
+
+/* "rwm", "w": letters of these, each at most once, and at least one. */
+bool word_is_access(const char *text);

@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "print.h"
 #include "verb.h"
 
 #define ARGS(...)           \
@@ -20,9 +21,24 @@ const size_t n_verbs = sizeof(verbs) / sizeof(verbs[0]);
 
 const struct arg args[ARG_MAX] = {
 #define ARG(id, name, shown, kind, fallback, must) \
-	[ARG_##id] = {name, shown, TAKES_##kind, fallback, must},
+	[ARG_##id] = {name, NULL, shown, TAKES_##kind, fallback, must},
+#define OPTION(id, name, option, shown, kind, fallback, must) \
+	[ARG_##id] = {name, option, shown, TAKES_##kind, fallback, must},
 #include "args.def"
+#undef OPTION
 #undef ARG
+};
+
+/* A row's parenthesised names, as initialisers. */
+#define NAMES(...)          \
+	{                   \
+		__VA_ARGS__ \
+	}
+
+const struct output_row outputs[OUTPUT_MAX] = {
+#define OUTPUT(id, signature, names) [OUTPUT_##id] = {signature, NAMES names},
+#include "outputs.def"
+#undef OUTPUT
 };
 
 /* What is said of CGROUP depends on where the method's paths start. */
@@ -35,22 +51,9 @@ static const char *const base_notes[] = {
 	[BASE_NATIVE] = ", relative to your own, or beginning with / at the topmost that you see",
 };
 
-static const char *const output_signatures[OUTPUT_MAX] = {
-	[OUTPUT_NOTHING] = "",
-	[OUTPUT_EXISTED] = "i",
-	[OUTPUT_ABSENT] = "i",
-	[OUTPUT_NUMBER] = "i",
-	[OUTPUT_LINE] = "s",
-	[OUTPUT_VALUE] = "s",
-	[OUTPUT_NUMBERS] = "ai",
-	[OUTPUT_NAMES] = "as",
-	[OUTPUT_KEYS] = "a(suuu)",
-	[OUTPUT_LOCAL] = "",
-};
-
 const char *verb_output_signature(const struct verb *verb)
 {
-	return output_signatures[verb->output];
+	return outputs[verb->output].signature;
 }
 
 const struct verb *verb_find(const char *name)
@@ -61,21 +64,51 @@ const struct verb *verb_find(const char *name)
 	return NULL;
 }
 
+bool verb_in_group(const struct verb *verb, const char *word)
+{
+	size_t len = strlen(word);
+
+	return strncmp(verb->name, word, len) == 0 && verb->name[len] == ' ';
+}
+
+bool verb_is_group(const char *word)
+{
+	for (size_t i = 0; i < n_verbs; i++)
+		if (verb_in_group(&verbs[i], word))
+			return true;
+	return false;
+}
+
 void verb_print_usage(FILE *out, const struct verb *verb)
 {
 	fputs(verb->name, out);
 	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++)
-		if (args[*a].shown)
+		if (args[*a].option)
+			fprintf(out, " [%s %s]", args[*a].option, args[*a].shown);
+	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++)
+		if (args[*a].shown && !args[*a].option)
 			fprintf(out, " %s", args[*a].shown);
 }
 
-static void print_arg_help(FILE *out, const struct verb *verb, enum arg_id id)
+static int print_arg(FILE *out, const struct arg *arg)
+{
+	return fprintf(
+		out, "%s%s%s", arg->option ? arg->option : "", arg->option ? " " : "", arg->shown);
+}
+
+static int arg_width(const struct arg *arg)
+{
+	return (int)(strlen(arg->shown) + (arg->option ? strlen(arg->option) + 1 : 0));
+}
+
+static void print_arg_help(FILE *out, const struct verb *verb, enum arg_id id, int width)
 {
 	const struct method *method = &methods[verb->method];
+	int n;
 
-	fprintf(out, "  %-*s%s",
-		(int)(strlen(args[id].shown) < 12 ? 12 : strlen(args[id].shown) + 1),
-		args[id].shown, args[id].must);
+	fputs("  ", out);
+	n = print_arg(out, &args[id]);
+	fprintf(out, "%*s%s", width - n, "", args[id].must);
 	if (id == ARG_CONTROLLER && (method->flags & METHOD_MANY))
 		fputs("; several joined by commas, or all", out);
 	if (id == ARG_CGROUP || id == ARG_OWN_CGROUP)
@@ -83,37 +116,49 @@ static void print_arg_help(FILE *out, const struct verb *verb, enum arg_id id)
 	fputc('\n', out);
 }
 
-void verb_print_help(FILE *out, const struct verb *verb)
+static void print_args_help(FILE *out, const struct verb *verb)
 {
 	const char *gap = "\n";
+	int width = 12;
 
-	fputs("usage: cgm ", out);
-	verb_print_usage(out, verb);
-	fprintf(out, "\n\n%s.\n", verb->help);
-	if (verb->detail[0])
-		fprintf(out, "%s\n", verb->detail);
+	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++)
+		if (args[*a].shown && arg_width(&args[*a]) >= width)
+			width = arg_width(&args[*a]) + 1;
 	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++) {
 		if (!args[*a].shown)
 			continue;
 		fputs(gap, out);
 		gap = "";
-		print_arg_help(out, verb, *a);
+		print_arg_help(out, verb, *a, width);
 	}
 }
 
-void verbs_print_help(FILE *out)
+void verb_print_help(FILE *out, const struct verb *verb)
 {
-	fputs("usage: cgm [OPTION]... VERB [ARGUMENT]...\n"
-	      "\n"
-	      "Manage cgroups through cgmd.\n"
-	      "\n"
-	      "Verbs:\n",
-		out);
+	fputs("usage: cgm ", out);
+	verb_print_usage(out, verb);
+	fprintf(out, "\n\n%s.\n", verb->help);
+	if (verb->detail[0])
+		fprintf(out, "%s\n", verb->detail);
+	print_args_help(out, verb);
+}
+
+void verbs_print_help(FILE *out, const char *group)
+{
+	fprintf(out,
+		"usage: cgm [OPTION]... %s%sVERB [ARGUMENT]...\n"
+		"\n"
+		"Manage cgroups through cgmd.\n"
+		"\n"
+		"Verbs:\n",
+		group ? group : "", group ? " " : "");
 	for (size_t i = 0; i < n_verbs; i++)
-		fprintf(out, "  %-19s%s\n", verbs[i].name, verbs[i].help);
+		if (!group || verb_in_group(&verbs[i], group))
+			fprintf(out, "  %-19s%s\n", verbs[i].name, verbs[i].help);
 	fputs("\n"
 	      "Options, before the verb:\n"
 	      "  --address ADDRESS  the daemon's socket: a D-Bus address or an absolute path\n"
+	      "  --json             print the answer as JSON\n"
 	      "  --timeout SECONDS  how long to wait for an answer, 25 if not given\n"
 	      "  -h, --help         show this help\n"
 	      "  --version          show the version\n"
@@ -131,13 +176,18 @@ void verbs_print_list(FILE *out)
 	}
 }
 
-/* scdoc takes these characters for markup. */
-static void print_scdoc(FILE *out, const char *text)
+static void print_man_usage(FILE *out, const struct verb *verb)
 {
-	for (; *text; text++) {
-		if (strchr("\\*_~#[]", *text))
-			fputc('\\', out);
-		fputc(*text, out);
+	fprintf(out, "*%s*", verb->name);
+	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++)
+		if (args[*a].option)
+			fprintf(out, " [*%s* _%s_]", args[*a].option, args[*a].shown);
+	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++) {
+		if (!args[*a].shown || args[*a].option)
+			continue;
+		fputs(" _", out);
+		print_scdoc(out, args[*a].shown);
+		fputc('_', out);
 	}
 }
 
@@ -146,14 +196,7 @@ void verbs_print_man(FILE *out)
 	for (size_t i = 0; i < n_verbs; i++) {
 		const struct verb *verb = &verbs[i];
 
-		fprintf(out, "*%s*", verb->name);
-		for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++) {
-			if (!args[*a].shown)
-				continue;
-			fputs(" _", out);
-			print_scdoc(out, args[*a].shown);
-			fputc('_', out);
-		}
+		print_man_usage(out, verb);
 		fputs("\n\t", out);
 		print_scdoc(out, verb->help);
 		fputs(verb->detail[0] ? ". " : ".", out);

@@ -4,30 +4,39 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdio.h>
 
 #include "../dbus/method.h"
 
 enum arg_kind {
 	TAKES_TEXT,
+	TAKES_ACCESS, /* of r, w and m, each at most once */
 	TAKES_PID,
 	TAKES_ID,    /* a uid or gid; -1 for none */
+	TAKES_OWNER, /* a uid or gid */
 	TAKES_MODE,  /* octal */
 	TAKES_FLAG,  /* 0 or 1 */
+	TAKES_TEXTS, /* all words that are left */
 	TAKES_PAIRS, /* all words that are left, two by two */
 };
+
+#define VERB_ARGS_MAX 8
 
 enum arg_id {
 	ARG_NONE, /* ends a row's arguments */
 #define ARG(id, name, shown, kind, fallback, must) ARG_##id,
+#define OPTION(id, name, option, shown, kind, fallback, must) ARG_##id,
 #include "args.def"
+#undef OPTION
 #undef ARG
 	ARG_MAX,
 };
 
 struct arg {
-	const char *name;  /* of the method's argument */
-	const char *shown; /* NULL: never given on the command line */
+	const char *name;   /* of the method's argument, or in its dictionary */
+	const char *option; /* "--uid"; NULL: it is given by its place */
+	const char *shown;  /* NULL: never given on the command line */
 	enum arg_kind kind;
 	const char *fallback; /* NULL: must be given */
 	const char *must;     /* "a process id: ..." */
@@ -35,23 +44,23 @@ struct arg {
 
 /* What the answer holds and how it is printed. */
 enum output {
-	OUTPUT_NOTHING,
-	OUTPUT_EXISTED, /* "Path existed" if so, else nothing */
-	OUTPUT_ABSENT,	/* "Path did not exist" if so, else nothing */
-	OUTPUT_NUMBER,
-	OUTPUT_LINE,
-	OUTPUT_VALUE,	/* text of several lines */
-	OUTPUT_NUMBERS, /* one a line, as the next two */
-	OUTPUT_NAMES,
-	OUTPUT_KEYS,
-	OUTPUT_LOCAL, /* no daemon is asked: see translate.h */
+#define OUTPUT(id, signature, names) OUTPUT_##id,
+#include "outputs.def"
+#undef OUTPUT
 	OUTPUT_MAX,
 };
 
+#define OUTPUT_NAMES_MAX 8
+
+struct output_row {
+	const char *signature;
+	const char *names[OUTPUT_NAMES_MAX]; /* NULL at the end */
+};
+
 struct verb {
-	const char *name;
+	const char *name;      /* "create", "device list" */
 	enum method_id method; /* METHOD_MAX: the property api_version, or none */
-	enum arg_id args[METHOD_ARGS_MAX + 1];
+	enum arg_id args[VERB_ARGS_MAX + 1];
 	enum output output;
 	const char *help;   /* one line */
 	const char *detail; /* sentences, or "" */
@@ -60,9 +69,15 @@ struct verb {
 extern const struct verb verbs[];
 extern const size_t n_verbs;
 extern const struct arg args[ARG_MAX];
+extern const struct output_row outputs[OUTPUT_MAX];
 
 /* The row, or NULL. */
 const struct verb *verb_find(const char *name);
+
+/* Is it in this group: does its name begin with this word, and is there a second? */
+bool verb_in_group(const struct verb *verb, const char *word);
+/* Does any verb's? */
+bool verb_is_group(const char *word);
 
 /* The signature of what the answer must hold. */
 const char *verb_output_signature(const struct verb *verb);
@@ -70,8 +85,9 @@ const char *verb_output_signature(const struct verb *verb);
 /* "create CONTROLLER CGROUP", without a newline. */
 void verb_print_usage(FILE *out, const struct verb *verb);
 
-/* The texts of `cgm VERB --help`, `cgm --help`, `cgm --verbs`, `cgm --verbs=man`. */
+/* The texts of `cgm VERB --help`, `cgm --help` or `cgm GROUP --help` (`group` NULL: all verbs),
+ * `cgm --verbs`, `cgm --verbs=man`. */
 void verb_print_help(FILE *out, const struct verb *verb);
-void verbs_print_help(FILE *out);
+void verbs_print_help(FILE *out, const char *group);
 void verbs_print_list(FILE *out);
 void verbs_print_man(FILE *out);

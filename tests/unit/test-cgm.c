@@ -24,24 +24,30 @@
 #include "../../client/link.h"
 
 #define OUTPUT_TEXT_MAX 4096
-#define WORDS_MAX 8
+#define WORDS_MAX 12
 
 static char directory[] = "/tmp/test-cgm-XXXXXX";
 static struct sockaddr_un server_address = {.sun_family = AF_UNIX};
 static pid_t server;
 
+/* Takes the answer, which was made without an error if `r` says so. */
+static int reply(int r, sd_bus_message *answer)
+{
+	if (r >= 0)
+		r = sd_bus_send(NULL, answer, NULL);
+	sd_bus_message_unref(answer);
+	return r < 0 ? r : 1;
+}
+
 static int answer_keys(sd_bus_message *m)
 {
-	sd_bus_message *reply;
-	int r = sd_bus_message_new_method_return(m, &reply);
+	sd_bus_message *answer;
+	int r = sd_bus_message_new_method_return(m, &answer);
 
 	if (r >= 0)
-		r = sd_bus_message_append(reply, "a(suuu)", 2, "tasks", 0, 1000, 0100644, "k",
+		r = sd_bus_message_append(answer, "a(suuu)", 2, "tasks", 0, 1000, 0100644, "k",
 			UINT32_MAX, 4000000000U, 0100600);
-	if (r >= 0)
-		r = sd_bus_send(NULL, reply, NULL);
-	sd_bus_message_unref(reply);
-	return r < 0 ? r : 1;
+	return reply(r, answer);
 }
 
 /* What the first argument says goes before what the method is. */
@@ -59,11 +65,141 @@ static int answer_by_controller(sd_bus_message *m, const char *controller)
 	return strcmp(controller, "mute") == 0 ? 1 : 0;
 }
 
+static int answer_rules(sd_bus_message *m, const char *cgroup)
+{
+	sd_bus_message *answer;
+	int r = sd_bus_message_new_method_return(m, &answer);
+
+	if (r < 0)
+		return r;
+	if (strcmp(cgroup, "bare") == 0)
+		return reply(sd_bus_message_append(answer, "a(sss)", 0), answer);
+	if (strstr(cgroup, "given"))
+		return reply(sd_bus_message_append(answer, "a(sss)", 1, "default deny",
+				     "/own/given", "program of a runtime"),
+			answer);
+	return reply(sd_bus_message_append(answer, "a(sss)", 3, "default deny", "/own/a", "cgmd",
+			     "allow gpu:render rw", "/own/a", "cgmd", "unknown", "",
+			     "unknown program \033x"),
+		answer);
+}
+
+static int answer_check(sd_bus_message *m, const char *cgroup)
+{
+	const char *device, *access;
+	int r = sd_bus_message_read(m, "ss", &device, &access);
+
+	if (r < 0 || strcmp(device, "c 10:232") != 0 || strcmp(access, "rw") != 0)
+		return sd_bus_reply_method_errorf(m, "org.cgmd1.Error.InvalidArgs", "what?");
+	if (strcmp(cgroup, "yes") == 0)
+		return sd_bus_reply_method_return(m, "bss", 1, "", "allowed");
+	if (strcmp(cgroup, "no") == 0)
+		return sd_bus_reply_method_return(
+			m, "bss", 0, "/own/no", "denied: by cgmd's rules");
+	if (strcmp(cgroup, "above") == 0)
+		return sd_bus_reply_method_return(m, "bss", 0, "", "denied: by what is above");
+	return sd_bus_reply_method_return(m, "bss", 0, "/own/x", "unknown: it uses maps");
+}
+
+static int answer_devices(sd_bus_message *m, const char *name)
+{
+	sd_bus_message *answer;
+	int r = sd_bus_message_new_method_return(m, &answer);
+
+	if (r < 0)
+		return r;
+	if (strcmp(name, "gone") == 0)
+		return reply(sd_bus_message_append(answer, "a(suus)", 0), answer);
+	return reply(sd_bus_message_append(answer, "a(suus)", 2, "c", 226, 128,
+			     "/dev/dri/renderD128", "b", 7, UINT32_MAX, ""),
+		answer);
+}
+
+static int answer_gpus(sd_bus_message *m)
+{
+	sd_bus_message *answer;
+	int r = sd_bus_message_new_method_return(m, &answer);
+
+	if (r >= 0)
+		r = sd_bus_message_append(answer, "a(sssssas)", 2, "0000:03:00.0", "8086:56a0",
+			"xe", "xe_0000_03_00.0", "drm/0000:03:00.0/vram0", 2, "/dev/dri/card1",
+			"/dev/dri/renderD128", "vgem", "", "vgem", "", "", 0);
+	return reply(r, answer);
+}
+
+/* The node's path is everything that was asked for. */
+static int answer_add(sd_bus_message *m)
+{
+	const char *device, *access, *key;
+	char text[256] = "";
+	int r = sd_bus_message_read(m, "ss", &device, &access), n;
+
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "{sv}");
+	n = snprintf(text, sizeof(text), "%s %s", r >= 0 ? device : "", r >= 0 ? access : "");
+	while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+		const char *path;
+		uint32_t number;
+
+		r = sd_bus_message_read(m, "s", &key);
+		if (r >= 0 && strcmp(key, "path") == 0) {
+			r = sd_bus_message_read(m, "v", "s", &path);
+			n += snprintf(text + n, sizeof(text) - (size_t)n, " path=%s", path);
+		} else if (r >= 0) {
+			r = sd_bus_message_read(m, "v", "u", &number);
+			n += snprintf(text + n, sizeof(text) - (size_t)n, " %s=%u", key, number);
+		}
+		if (r >= 0)
+			r = sd_bus_message_exit_container(m);
+	}
+	return r < 0 ? r : sd_bus_reply_method_return(m, "s", text);
+}
+
+static int answer_native(sd_bus_message *m)
+{
+	const char *member = sd_bus_message_get_member(m), *cgroup = "", *rule = NULL;
+	int r;
+
+	if (strcmp(sd_bus_message_get_interface(m), "org.freedesktop.DBus.Properties") == 0)
+		return sd_bus_reply_method_return(m, "v", "a{ss}", 1, "unified", "/own");
+	if (strcmp(member, "ListGpus") == 0)
+		return answer_gpus(m);
+	r = sd_bus_message_read(m, "s", &cgroup);
+	if (r < 0)
+		return r;
+	if (strcmp(cgroup, "refuse") == 0)
+		return sd_bus_reply_method_errorf(m, "org.cgmd1.Error.AccessDenied",
+			"%s x: the cgroup belongs to somebody else", member);
+	r = answer_by_controller(m, cgroup);
+	if (r != 0)
+		return r;
+	if (strcmp(member, "ListDevices") == 0)
+		return answer_rules(m, cgroup);
+	if (strcmp(member, "CheckDevice") == 0)
+		return answer_check(m, cgroup);
+	if (strcmp(member, "ResolveDevice") == 0)
+		return answer_devices(m, cgroup);
+	if (strcmp(member, "AddDevice") == 0)
+		return answer_add(m);
+	if (strcmp(member, "AllowDevices") == 0)
+		return sd_bus_reply_method_return(m, "as", 2, "/own/b", "\033c");
+	if (strcmp(member, "SetDevices") != 0)
+		return sd_bus_reply_method_return(m, "");
+	/* what was set is what is said to have been widened */
+	r = sd_bus_message_enter_container(m, 'a', "s");
+	if (r >= 0)
+		r = sd_bus_message_read(m, "s", &rule);
+	return r > 0 ? sd_bus_reply_method_return(m, "as", 1, rule)
+		     : sd_bus_reply_method_return(m, "as", 0);
+}
+
 static int answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const char *member = sd_bus_message_get_member(m), *controller = "", *cgroup = "";
 	int r;
 
+	if (strcmp(sd_bus_message_get_path(m), "/org/cgmd1") == 0)
+		return answer_native(m);
 	if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Get") > 0)
 		return sd_bus_reply_method_return(m, "v", "i", 10);
 	if (strcmp(sd_bus_message_get_path(m), CGM_PATH) != 0 ||
@@ -228,6 +364,38 @@ static void test_answers(void **state)
 		{{"removeonempty", "memory", "a"}, ""},
 		{{"prune", "memory"}, ""},
 		{{"listkeys", "memory"}, "tasks 0 1000 100644\nk -1 4000000000 100600\n"},
+		{{"device", "list", "a"}, "RULE                 CGROUP   WHOSE\n"
+					  "default deny         /own/a   cgmd\n"
+					  "allow gpu:render rw  /own/a   cgmd\n"
+					  "unknown              (above)  unknown program \033x\n"},
+		{{"device", "set", "a", "first", "second"}, "Widened first\n"},
+		{{"device", "clear", "a"}, ""},
+		{{"device", "allow", "a", "kvm", "rw"}, "Widened /own/b\nWidened \033c\n"},
+		{{"device", "deny", "a", "kvm", "rw"}, ""},
+		{{"device", "explain", "yes", "c 10:232", "rw"}, "allowed\n"},
+		{{"device", "add", "a", "kvm"}, "kvm rw\n"},
+		{{"device", "add", "--uid=0", "--gid", "4294967294", "--mode=0660", "--path=/dev/k",
+			 "--access=r", "a", "kvm"},
+			"kvm r uid=0 gid=4294967294 mode=432 path=/dev/k\n"},
+		{{"device", "remove", "a", "kvm"}, ""},
+		{{"device", "resolve", "gpu"}, "c 226:128 /dev/dri/renderD128\nb 7:*\n"},
+		{{"gpu", "list"},
+			"ADDRESS       ID         DRIVER  PMU              REGION                  "
+			"NODES\n"
+			"0000:03:00.0  8086:56a0  xe      xe_0000_03_00.0  drm/0000:03:00.0/vram0  "
+			"/dev/dri/card1 /dev/dri/renderD128\n"
+			"vgem          -          vgem    -                -                       "
+			"-\n"},
+		{{"--json", "gettasks", "memory"}, "[\n  1,\n  20,\n  300\n]\n"},
+		{{"gettasksrecursive", "--json", "memory", "a"}, "[]\n"},
+		{{"listcontrollers", "--json"}, "[\n  \"cpu,cpuacct\",\n  \"memory\"\n]\n"},
+		{{"--json", "apiversion"}, "10\n"},
+		{{"--json", "getvalue", "memory", "a", "k"}, "\"cache 1\\nrss\\t2\"\n"},
+		{{"device", "set", "--json", "a", "first"}, "[\n  \"first\"\n]\n"},
+		{{"--json", "device", "add", "a", "kvm"}, "\"kvm rw\"\n"},
+		{{"device", "explain", "--json", "yes", "c 10:232", "rw"},
+			"{\n  \"cgroup\": null,\n  \"why\": \"allowed\",\n  \"verdict\": "
+			"\"allowed\"\n}\n"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -256,6 +424,25 @@ static void test_failures(void **state)
 		{{"prune", "mute"}, "cgm: prune: no answer from unix:path=/tmp/test-cgm-"},
 		{{"frobnicate"}, "cgm: unknown verb \"frobnicate\"; see `cgm --help`\n", 2},
 		{{"movepid", "memory", "a", "x"}, "cgm: movepid: PID must be a process id: ", 2},
+		{{"device", "set", "refuse", "x"},
+			"cgm: SetDevices x: the cgroup belongs to somebody else\n"},
+		{{"device", "list", "wrong"}, "cgm: device list: the answer of unix:path=/tmp/"},
+		{{"device", "set", "a"}, "cgm: device set: RULE is missing\n", 2},
+		/* nothing that goes wrong is a "no" */
+		{{"device", "explain", "refuse", "c 10:232", "rw"},
+			"cgm: CheckDevice x: the cgroup belongs to somebody else\n", 2},
+		{{"device", "explain", "wrong", "c 10:232", "rw"},
+			"cgm: device explain: the answer of unix:path=/tmp/", 2},
+		{{"device", "explain", "hangup", "c 10:232", "rw"},
+			"cgm: device explain: unix:path=/tmp/", 2},
+		{{"device", "explain", "mute", "c 10:232", "rw"},
+			"cgm: device explain: no answer from ", 2},
+		{{"device", "explain", "a", "c 10:232"}, "cgm: device explain: ACCESS is missing\n",
+			2},
+		{{"device", "explian", "a", "c 10:232", "rw"},
+			"cgm: unknown verb \"device explian\"; see `cgm device --help`\n", 2},
+		{{"--jsn", "device", "explain", "a", "c 10:232", "rw"},
+			"cgm: unknown option \"--jsn\"; see `cgm --help`\n", 2},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -265,6 +452,72 @@ static void test_failures(void **state)
 		assert_string_equal(result.out, "");
 		assert_memory_equal(result.err, rows[i].err, strlen(rows[i].err));
 		assert_int_equal(result.status, rows[i].status ? rows[i].status : 1);
+	}
+}
+
+/* What explain says, and says by its status. */
+static void test_explain(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		int status;
+		const char *out;
+	} rows[] = {
+		{{"device", "explain", "no", "c 10:232", "rw"}, 1,
+			"denied: by cgmd's rules\ncgroup /own/no\n"},
+		{{"device", "explain", "above", "c 10:232", "rw"}, 1,
+			"denied: by what is above\ncgroup (above)\n"},
+		{{"device", "explain", "maps", "c 10:232", "rw"}, 3,
+			"unknown: it uses maps\ncgroup /own/x\n"},
+		{{"device", "explain", "--json", "no", "c 10:232", "rw"}, 1,
+			"{\n  \"cgroup\": \"/own/no\",\n  \"why\": \"denied: by cgmd's rules\",\n"
+			"  \"verdict\": \"denied\"\n}\n"},
+		{{"--json", "device", "explain", "maps", "c 10:232", "rw"}, 3,
+			"{\n  \"cgroup\": \"/own/x\",\n  \"why\": \"unknown: it uses maps\",\n"
+			"  \"verdict\": \"unknown\"\n}\n"},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct result result;
+
+		run(rows[i].words, &result);
+		assert_string_equal(result.err, "");
+		assert_string_equal(result.out, rows[i].out);
+		assert_int_equal(result.status, rows[i].status);
+	}
+}
+
+/* On stderr, for people; the status is that of success. */
+static void test_notes(void **state)
+{
+#define PARENT                                                                                \
+	"cgm: note: on this cgroup itself is a program that is not cgmd's. Set rules on its " \
+	"parent"
+	static const struct {
+		const char *words[WORDS_MAX];
+		const char *err; /* how it begins */
+	} rows[] = {
+		{{"device", "list", "bare"}, "cgm: note: no device rules are in force"},
+		{{"device", "list", "--json", "bare"}, "cgm: note: no device rules are in force"},
+		{{"device", "resolve", "gone"}, "cgm: note: the name is known, but"},
+		{{"device", "list", "given"}, PARENT},
+		{{"device", "list", "/own/given"}, PARENT},
+		{{"device", "set", "given", "x"}, PARENT},
+		{{"device", "allow", "given", "kvm", "rw"}, PARENT},
+		{{"device", "deny", "given", "kvm", "rw"}, PARENT},
+		{{"device", "list", "other/given"}, ""},
+		{{"device", "set", "/given", "x"}, ""},
+		{{"device", "clear", "given"}, PARENT},
+		{{"device", "remove", "given", "kvm"}, ""},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct result result;
+
+		run(rows[i].words, &result);
+		assert_memory_equal(result.err, rows[i].err, strlen(rows[i].err));
+		assert_int_equal(!result.err[0], !rows[i].err[0]);
+		assert_int_equal(result.status, 0);
 	}
 }
 
@@ -346,6 +599,11 @@ static void test_no_connection(void **state)
 	assert_int_equal(result.status, 1);
 	assert_non_null(strstr(result.err, "Connection refused; is cgmd running?"));
 	unlink(address.sun_path);
+
+	run_to("/nowhere/socket",
+		(const char *const[]){"device", "explain", "a", "kvm", "rw", NULL}, -1, &result);
+	assert_int_equal(result.status, 2);
+	assert_non_null(strstr(result.err, "cannot connect"));
 
 	run_to("socket", ping, -1, &result);
 	assert_int_equal(result.status, 2);
@@ -450,6 +708,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_answers),
 		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_explain),
+		cmocka_unit_test(test_notes),
 		cmocka_unit_test(test_translate),
 		cmocka_unit_test(test_no_connection),
 		cmocka_unit_test(test_stopped_server),

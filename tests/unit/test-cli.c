@@ -33,32 +33,42 @@ static int parse(
 	return invocation_parse(n, (char *const *)words, environment, inv, error);
 }
 
-/* "Method s:text i:7", or "api_version". */
+static void print_rest(FILE *out, const struct invocation *inv)
+{
+	for (int i = 0; i < inv->n_rest; i++)
+		fprintf(out, " r:%s", inv->rest[i]);
+}
+
+/* "Method s:text i:7 r:more uid=0", or "api_version". */
 static char *call_text(const struct invocation *inv)
 {
 	const struct verb *verb = inv->verb;
+	bool property = verb->method == METHOD_MAX && verb->output != OUTPUT_LOCAL;
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
 	assert_non_null(out);
-	if (verb->output == OUTPUT_LOCAL) {
-		fprintf(out, "%s s:%s s:%s", verb->name, inv->values[0].text, inv->values[1].text);
-		for (int i = 0; i < inv->n_rest; i++)
-			fprintf(out, " r:%s", inv->rest[i]);
-	} else if (verb->method == METHOD_MAX) {
-		fputs("api_version", out);
-	} else {
-		const struct method *method = &methods[verb->method];
+	fputs(property			       ? "api_version"
+		: verb->output == OUTPUT_LOCAL ? verb->name
+					       : methods[verb->method].name,
+		out);
+	for (unsigned i = 0; verb->args[i] != ARG_NONE; i++) {
+		const struct arg *arg = &args[verb->args[i]];
+		const union value *value = &inv->values[i];
 
-		fputs(method->name, out);
-		for (size_t i = 0; method->in[i]; i++) {
-			if (method->in[i] == 's')
-				fprintf(out, " s:%s", inv->values[i].text);
-			else
-				fprintf(out, " i:%d", inv->values[i].number);
-		}
+		if (!(inv->given & 1U << i))
+			continue;
+		if (arg->option)
+			fprintf(out, " %s=", arg->name);
+		else
+			fputs(arg_is_text(arg->kind) ? " s:" : " i:", out);
+		if (arg_is_text(arg->kind))
+			fputs(value->text, out);
+		else
+			fprintf(out, "%d", value->number);
 	}
+	print_rest(out, inv);
 	fclose(out);
 	return text;
 }
@@ -113,6 +123,27 @@ static void test_calls(void **state)
 		{LINE("translate", "--", "k", "v"), "translate s:k s:v"},
 		{LINE("translate", "k", "-1", "l", "w", "m", ""),
 			"translate s:k s:-1 r:l r:w r:m r:"},
+		{LINE("device", "list", "a"), "ListDevices s:a"},
+		{LINE("device", "list", "--", "--json"), "ListDevices s:--json"},
+		{LINE("device", "list", "--", "--help"), "ListDevices s:--help"},
+		{LINE("device", "set", "a", "default deny"), "SetDevices s:a r:default deny"},
+		{LINE("device", "set", "a", "default deny", "allow gpu:render rw", ""),
+			"SetDevices s:a r:default deny r:allow gpu:render rw r:"},
+		{LINE("device", "clear", "a"), "SetDevices s:a"},
+		{LINE("device", "allow", "a", "c 10:232", "rwm"),
+			"AllowDevices s:a s:c 10:232 s:rwm"},
+		{LINE("device", "deny", "a", "/dev/fuse", "mr"),
+			"DenyDevices s:a s:/dev/fuse s:mr"},
+		{LINE("device", "explain", "a", "b *:*", "w"), "CheckDevice s:a s:b *:* s:w"},
+		{LINE("device", "add", "a", "kvm"), "AddDevice s:a s:kvm access=rw"},
+		{LINE("device", "add", "--uid", "0", "--gid=4294967294", "--mode", "0660",
+			 "--path=/dev/x", "--access", "rwm", "a", "kvm"),
+			"AddDevice s:a s:kvm access=rwm uid=0 gid=-2 mode=432 path=/dev/x"},
+		{LINE("device", "add", "--mode", "0", "--mode=1", "--", "--uid", "-"),
+			"AddDevice s:--uid s:- access=rw mode=1"},
+		{LINE("device", "remove", "a", "kvm"), "RemoveDevice s:a s:kvm"},
+		{LINE("device", "resolve", "gpu"), "ResolveDevice s:gpu"},
+		{LINE("gpu", "list"), "ListGpus"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -138,9 +169,12 @@ static void test_calls(void **state)
 #define TIMEOUT_MUST "--timeout must be a decimal number of seconds from 1 to 86400, not "
 #define FLAG_MUST "0 or 1 (the default)"
 
+#define ACCESS_MUST "one to three of r (read), w (write) and m (mknod)"
+#define OWNER_MUST "the node's owner: a decimal number from 0 to 4294967294"
+
 static void test_errors(void **state)
 {
-	static char long_text[TEXT_ARG_MAX + 2], long_path[109] = "/";
+	static char long_text[TEXT_ARG_MAX + 2], long_path[109] = "/", full[TEXT_ARG_MAX + 1];
 	const struct {
 		const char *words[WORDS_MAX];
 		const char *error; /* its first line */
@@ -221,10 +255,55 @@ static void test_errors(void **state)
 			"translate: \"nine\" is one argument too many"},
 		{LINE("getpidcgroupabs", "memory", ""),
 			"getpidcgroupabs: PID must be " PID_MUST ", not \"\""},
+		{LINE("device"), "device: a verb is missing"},
+		{LINE("device list", "a"), "unknown verb \"device list\"; see `cgm --help`"},
+		{LINE("device", "frob"), "unknown verb \"device frob\"; see `cgm device --help`"},
+		{LINE("device", ""), "unknown verb \"device \"; see `cgm device --help`"},
+		{LINE("device", long_path), "unknown verb \"device "
+					    "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+					    "aaaaaaaaaa\"; see `cgm device --help`"},
+		{LINE("list", "a"), "unknown verb \"list\"; see `cgm --help`"},
+		{LINE("help", "device", "x"), "unknown verb \"device x\"; see `cgm device --help`"},
+		{LINE("gpu", "set"), "unknown verb \"gpu set\"; see `cgm gpu --help`"},
+		{LINE("device", "list"), "device list: CGROUP is missing"},
+		{LINE("device", "list", "a", "b"), "device list: \"b\" is one argument too many"},
+		{LINE("device", "set", "a"), "device set: RULE is missing"},
+		{LINE("device", "set", "a", "\xff"), "device set: RULE must be UTF-8"},
+		{LINE("device", "set", "a", full, full, full, full, full, full, full, full),
+			"device set: these are too many RULEs for one call"},
+		{LINE("device", "allow", "a", "c", "10:232", "rw"),
+			"device allow: ACCESS must be " ACCESS_MUST ", not \"10:232\""},
+		{LINE("device", "allow", "a", "kvm"), "device allow: ACCESS is missing"},
+		{LINE("device", "deny", "a", "kvm", ""),
+			"device deny: ACCESS must be " ACCESS_MUST ", not \"\""},
+		{LINE("device", "deny", "a", "kvm", "rr"),
+			"device deny: ACCESS must be " ACCESS_MUST ", not \"rr\""},
+		{LINE("device", "explain", "a", "kvm", "rx"),
+			"device explain: ACCESS must be " ACCESS_MUST ", not \"rx\""},
+		{LINE("device", "add", "--uid", "-1", "a", "kvm"),
+			"device add: --uid must be " OWNER_MUST ", not \"-1\""},
+		{LINE("device", "add", "--mode=888", "a", "kvm"),
+			"device add: --mode must be the node's mode: an octal number from 0 to "
+			"7777, not \"888\""},
+		{LINE("device", "add", "--access", "", "a", "kvm"),
+			"device add: --access must be one to three of r, w and m; rw if not "
+			"given, not \"\""},
+		{LINE("device", "add", "--uid"), "--uid wants a value; see `cgm --help`"},
+		{LINE("device", "add", "--owner", "0", "a", "kvm"),
+			"device add: unknown option \"--owner\""},
+		{LINE("device", "add", "a", "kvm", "--uid", "0"),
+			"device add: \"--uid\" is one argument too many; options come before the "
+			"arguments"},
+		{LINE("--json", "ping"), "ping: has nothing to print as JSON"},
+		{LINE("device", "deny", "--json", "a", "kvm", "r"),
+			"device deny: has nothing to print as JSON"},
+		{LINE("translate", "--json", "k"), "translate: has nothing to print as JSON"},
+		{LINE("--json=x", "gpu", "list"), "unknown option \"--json=x\"; see `cgm --help`"},
 	};
 
 	memset(long_text, 'a', sizeof(long_text) - 1);
 	memset(long_path + 1, 'a', sizeof(long_path) - 2);
+	memset(full, 'a', sizeof(full) - 1);
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct invocation inv;
 		char *error;
@@ -264,19 +343,34 @@ static void test_usage_lines(void **state)
 		{"prune", "prune CONTROLLER [CGROUP]"},
 		{"listkeys", "listkeys CONTROLLER [CGROUP]"},
 		{"translate", "translate KEY [VALUE] [KEY VALUE]..."},
+		{"device list", "device list CGROUP"},
+		{"device set", "device set CGROUP RULE..."},
+		{"device allow", "device allow CGROUP DEVICE ACCESS"},
+		{"device deny", "device deny CGROUP DEVICE ACCESS"},
+		{"device clear", "device clear CGROUP"},
+		{"device explain", "device explain CGROUP DEVICE ACCESS"},
+		{"device add", "device add [--access ACCESS] [--uid UID] [--gid GID] [--mode MODE] "
+			       "[--path "
+			       "PATH] CGROUP DEVICE"},
+		{"device remove", "device remove CGROUP DEVICE"},
+		{"device resolve", "device resolve NAME"},
+		{"gpu list", "gpu list"},
 	};
 
 	assert_int_equal(n_verbs, sizeof(rows) / sizeof(rows[0]));
 	for (size_t i = 0; i < n_verbs; i++) {
-		const char *name = rows[i].name;
-		char *error, *line;
-		const char *bare[] = {"cgm", name, NULL}, *more[] = {"cgm", name, "x", NULL};
+		const char *words[5] = {"cgm"};
 		struct invocation inv;
-		int r;
+		char *error, *line, name[32];
+		int n = 1;
 
-		assert_string_equal(verbs[i].name, name);
-		r = parse(strchr(rows[i].usage, ' ') ? bare : more, NULL, &inv, &error);
-		assert_int_equal(r, -EINVAL);
+		assert_string_equal(verbs[i].name, rows[i].name);
+		strcpy(name, rows[i].name);
+		for (char *word = strtok(name, " "); word; word = strtok(NULL, " "))
+			words[n++] = word;
+		if (strlen(rows[i].usage) == strlen(rows[i].name))
+			words[n++] = "x";
+		assert_int_equal(parse(words, NULL, &inv, &error), -EINVAL);
 		line = strchr(error, '\n');
 		assert_non_null(line);
 		assert_memory_equal(line, "\nusage: cgm ", strlen("\nusage: cgm "));
@@ -335,6 +429,10 @@ static void test_numbers(void **state)
 		{TAKES_FLAG, "00", -EINVAL},
 		{TAKES_FLAG, "yes", -EINVAL},
 		{TAKES_FLAG, "", -EINVAL},
+		{TAKES_OWNER, "0", 0, 0},
+		{TAKES_OWNER, "4294967294", 0, -2},
+		{TAKES_OWNER, "4294967295", -EINVAL},
+		{TAKES_OWNER, "-1", -EINVAL},
 		{TAKES_TEXT, "1", -EINVAL},
 	};
 
@@ -431,7 +529,7 @@ static void test_wishes(void **state)
 	static const struct {
 		const char *words[WORDS_MAX];
 		enum wish wish;
-		const char *verb;
+		const char *verb, *group;
 	} rows[] = {
 		{LINE("-h"), WISH_HELP, NULL},
 		{LINE("--help"), WISH_HELP, NULL},
@@ -446,7 +544,17 @@ static void test_wishes(void **state)
 		{LINE("--verbs=man"), WISH_MAN, NULL},
 		{LINE("--keys"), WISH_KEYS, NULL},
 		{LINE("--keys=man"), WISH_KEYS_MAN, NULL},
+		{LINE("--devices"), WISH_DEVICES, NULL},
+		{LINE("--devices=man"), WISH_DEVICES_MAN, NULL},
 		{LINE("translate", "--help"), WISH_HELP, "translate"},
+		{LINE("device", "--help"), WISH_HELP, NULL, "device"},
+		{LINE("device", "-h", "set"), WISH_HELP, NULL, "device"},
+		{LINE("help", "device"), WISH_HELP, NULL, "device"},
+		{LINE("help", "gpu"), WISH_HELP, NULL, "gpu"},
+		{LINE("help", "device", "set"), WISH_HELP, "device set"},
+		{LINE("device", "set", "--help"), WISH_HELP, "device set"},
+		{LINE("device", "add", "--uid", "0", "-h"), WISH_HELP, "device add"},
+		{LINE("device", "list", "--json", "--help"), WISH_HELP, "device list"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -457,8 +565,67 @@ static void test_wishes(void **state)
 		assert_int_equal(parse(rows[i].words, "bad", &inv, &error), 0);
 		assert_int_equal(inv.wish, rows[i].wish);
 		assert_ptr_equal(inv.verb, rows[i].verb ? verb_find(rows[i].verb) : NULL);
+		assert_int_equal(!inv.group, !rows[i].group);
+		if (inv.group)
+			assert_string_equal(inv.group, rows[i].group);
 		invocation_done(&inv);
 	}
+}
+
+static void test_json_wish(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		bool json;
+	} rows[] = {
+		{LINE("--json", "gettasks", "memory"), true},
+		{LINE("gettasks", "--json", "memory"), true},
+		{LINE("gettasks", "memory", "--json"), false}, /* a cgroup's name */
+		{LINE("gettasks", "memory"), false},
+		{LINE("--json", "device", "list", "a"), true},
+		{LINE("device", "list", "--json", "a"), true},
+		{LINE("device", "add", "--json", "--uid=0", "a", "kvm"), true},
+		{LINE("device", "add", "--uid=0", "--json", "--", "a", "kvm"), true},
+		{LINE("device", "set", "a", "--json"), false}, /* a rule, and no good one */
+		{LINE("gpu", "list", "--json"), true},
+		{LINE("apiversion", "--json"), true},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct invocation inv;
+		char *error;
+
+		assert_int_equal(parse(rows[i].words, NULL, &inv, &error), 0);
+		assert_int_equal(inv.wish, WISH_CALL);
+		assert_int_equal(inv.json, rows[i].json);
+		invocation_done(&inv);
+	}
+}
+
+/* The D-Bus type of an argument; a type of the method's that is not closed by these is a{sv}. */
+static const char *arg_type(const struct arg *arg)
+{
+	return arg->kind == TAKES_TEXTS ? "as" : arg_is_text(arg->kind) ? "s" : "i";
+}
+
+/* Is there a key of this name and type for the method's dictionary? */
+static bool is_entry(enum method_id method, const struct arg *arg)
+{
+	static const struct {
+		enum method_id method;
+		const char *name;
+		char type;
+	} rows[] = {
+#define OPTION(method, name, type) {METHOD_##method, #name, type},
+#include "../../dbus/options.def"
+#undef OPTION
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		if (rows[i].method == method && strcmp(rows[i].name, arg->name) == 0)
+			return arg->option && !arg->fallback &&
+			       rows[i].type == (arg_is_text(arg->kind) ? 's' : 'u');
+	return false;
 }
 
 /* A verb's arguments are those of its method, in number, name, type and order; so is its answer. */
@@ -467,6 +634,7 @@ static void test_rows_match_methods(void **state)
 	for (size_t i = 0; i < n_verbs; i++) {
 		const struct verb *verb = &verbs[i];
 		const struct method *method;
+		const char *in;
 		size_t n = 0;
 
 		assert_ptr_equal(verb_find(verb->name), verb);
@@ -474,15 +642,22 @@ static void test_rows_match_methods(void **state)
 		if (verb->method == METHOD_MAX)
 			continue;
 		method = &methods[verb->method];
-		for (; verb->args[n] != ARG_NONE; n++) {
+		in = method->in;
+		for (; *in && strcmp(in, "a{sv}") != 0; n++) {
 			const struct arg *arg = &args[verb->args[n]];
+			const char *type = arg_type(arg);
 
 			assert_string_equal(arg->name, method->in_names[n]);
-			assert_int_equal(method->in[n], arg->kind == TAKES_TEXT ? 's' : 'i');
+			assert_memory_equal(in, type, strlen(type));
+			in += strlen(type);
 			assert_true(arg->shown || arg->fallback);
-			assert_true(!arg->shown || (arg->shown[0] == '[') == !!arg->fallback);
+			assert_true(!arg->shown || arg->option ||
+				    (arg->shown[0] == '[') == !!arg->fallback);
 		}
-		assert_int_equal(n, strlen(method->in));
+		/* what is left are entries of the dictionary */
+		for (; *in && verb->args[n] != ARG_NONE; n++)
+			assert_true(is_entry(verb->method, &args[verb->args[n]]));
+		assert_int_equal(verb->args[n], ARG_NONE);
 		assert_string_equal(verb_output_signature(verb), method->out);
 	}
 	assert_null(verb_find("help"));
@@ -493,8 +668,6 @@ static void test_every_method_has_a_verb(void **state)
 	for (unsigned m = 0; m < METHOD_MAX; m++) {
 		size_t i = 0;
 
-		if (methods[m].flags & METHOD_NATIVE)
-			continue;
 		while (i < n_verbs && verbs[i].method != m)
 			i++;
 		assert_true(i < n_verbs);
@@ -538,6 +711,7 @@ int main(void)
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_wishes),
+		cmocka_unit_test(test_json_wish),
 		cmocka_unit_test(test_rows_match_methods),
 		cmocka_unit_test(test_every_method_has_a_verb),
 		cmocka_unit_test(test_escapes),
