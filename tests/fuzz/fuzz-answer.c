@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "../../client/device.h"
+#include "../../client/json.h"
 #include "../../client/link.h"
 #include "../../client/print.h"
 #include "../../daemon/cleanup.h"
@@ -21,6 +23,7 @@ enum how {
 	HOW_ERROR = 1 << 1,
 	HOW_BIG = 1 << 2,
 	HOW_TERMINAL = 1 << 3,
+	HOW_JSON = 1 << 4,
 };
 
 /* cgm's side is as link_open() makes it. After authentication, which is libsystemd's, all that the
@@ -77,14 +80,39 @@ static void check_printed(const char *text, size_t size, const struct verb *verb
 	}
 }
 
-static void print(const struct verb *verb, sd_bus_message *answer, bool terminal)
+/* As cgm does: whatever the answer holds, there is a verdict. */
+static void print_values(FILE *f, const struct verb *verb, sd_bus_message *answer, uint8_t how)
 {
+	enum device_answer verdict;
+	json_t *json = NULL;
+
+	if (json_read(answer, verb, &json) < 0) {
+		CHECK(!json);
+		return;
+	}
+	if (verb->output == OUTPUT_VERDICT)
+		CHECK(device_verdict(json, &verdict) == 0);
+	if (how & HOW_JSON)
+		CHECK(json_print(f, json, how & HOW_TERMINAL) == 0);
+	else
+		CHECK(device_print(f, verb, json, how & HOW_TERMINAL ? ESCAPE_ALL : ESCAPE_NONE) ==
+			0);
+	(void)device_runtime_sits_on(json, "/x", NULL);
+	json_decref(json);
+}
+
+static void print(const struct verb *verb, sd_bus_message *answer, uint8_t how)
+{
+	bool terminal = how & HOW_TERMINAL;
 	_cleanup_free_ char *text = NULL;
 	size_t size = 0;
 	FILE *f = open_memstream(&text, &size);
 
 	CHECK(f);
-	(void)print_answer(f, verb, answer, terminal);
+	if (device_prints(verb) || ((how & HOW_JSON) && *verb_output_signature(verb)))
+		print_values(f, verb, answer, how);
+	else
+		(void)print_answer(f, verb, answer, terminal);
 	CHECK(fclose(f) == 0);
 	if (terminal)
 		check_printed(text, size, verb);
@@ -99,14 +127,14 @@ static void run(const struct verb *verb, uint8_t how, const uint8_t *data, size_
 	sd_bus_message *answer = NULL;
 	int r;
 
-	for (unsigned i = 0; verb->method != METHOD_MAX && methods[verb->method].in[i]; i++)
-		if (methods[verb->method].in[i] == 's')
+	for (unsigned i = 0; verb->args[i] != ARG_NONE; i++)
+		if (arg_is_text(args[verb->args[i]].kind))
 			inv.values[i].text = "x";
 	r = link_call(bus, &inv, link_deadline(10), &answer, &error);
 	CHECK((r == 0) == (answer != NULL));
 	CHECK(r <= 0 || error.name);
 	if (r == 0)
-		print(verb, answer, how & HOW_TERMINAL);
+		print(verb, answer, how);
 	sd_bus_error_free(&error);
 	sd_bus_message_unref(answer);
 	sd_bus_close_unref(bus);
