@@ -313,6 +313,10 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 	case INSPECT_PIDS_IN:
 	case INSPECT_PIDS_FROM:
 		return answer_translate(c, q, fd, reply);
+	case INSPECT_PROGRAM:
+	case INSPECT_PROGRAM_FD:
+	case INSPECT_PROGRAM_MAP:
+		return answer_program(q, reply, ret_fd);
 	case INSPECT_WRITE:
 		return answer_write(q, fd);
 	case INSPECT_PIDS:

@@ -76,6 +76,8 @@ int userns_of_fd_below(struct child *c, int userns_fd, pid_t pid);
 int pidns_container(struct child *c, int pidns_fd, struct ns_id *ret);
 
 int answer_account(struct child *c, const struct inspect_request *q, struct inspect_reply *reply);
+/* INSPECT_PROGRAM and its like: the fd goes to *ret_fd. */
+int answer_program(const struct inspect_request *q, struct inspect_reply *reply, int *ret_fd);
 int answer_mark(const struct inspect_request *q, int dirfd);
 int answer_note(const struct inspect_request *q, int dirfd, struct inspect_reply *reply);
 int answer_systemd(struct child *c, int dirfd);

@@ -30,6 +30,9 @@ enum inspect_op {
 	INSPECT_PIDS_FROM,
 	INSPECT_NODE, /* pid, other: the requestor or 0, node; the request carries pid's pidfd, the
 			 reply a socket over which the result will come */
+	INSPECT_PROGRAM,     /* number: its id; the reply carries the instructions */
+	INSPECT_PROGRAM_FD,  /* number: its id; the reply carries its fd */
+	INSPECT_PROGRAM_MAP, /* number: its id; the reply carries the fd of its first map */
 	INSPECT_MAX,
 };
 
@@ -64,7 +67,10 @@ struct inspect_reply {
 	int32_t result; /* >= 0 or a negative errno */
 	uint64_t root_id, number;
 	uint32_t own_userns, own_pidns, own_cgroupns, victim_below; /* no bytes of padding travel */
-	int32_t pids[INSPECT_PIDS_MAX]; /* of each of the request's, what was asked */
+	union {
+		int32_t pids[INSPECT_PIDS_MAX]; /* of each of the request's, what was asked */
+		char text[INSPECT_TEXT_MAX];	/* NUL-terminated */
+	};
 };
 
 /* `fd` < 0: none. The fd stays the caller's. */

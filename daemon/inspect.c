@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/pidfd.h>
@@ -403,4 +404,40 @@ int inspect_node(struct inspector *i, const struct devnode *node)
 int inspect_pids_from(struct inspector *i, int pidns_fd, int32_t *pids, size_t n)
 {
 	return ask_translate(i, INSPECT_PIDS_FROM, pidns_fd, pids, n);
+}
+
+static int ask_program(
+	struct inspector *i, enum inspect_op op, uint32_t id, struct inspect_reply *ret)
+{
+	struct inspect_request request = {.op = op, .number = id};
+	int fd, r = ask(i, &request, -EBADF, ret, &fd);
+
+	return r < 0 ? r : fd;
+}
+
+int inspect_program(
+	struct inspector *i, uint32_t id, char name[INSPECT_PROGRAM_NAME_MAX], uint32_t *ret_n_maps)
+{
+	struct inspect_reply reply;
+	int fd = ask_program(i, INSPECT_PROGRAM, id, &reply);
+
+	if (fd < 0)
+		return fd;
+	snprintf(name, INSPECT_PROGRAM_NAME_MAX, "%.*s", INSPECT_PROGRAM_NAME_MAX - 1, reply.text);
+	*ret_n_maps = (uint32_t)reply.number;
+	return fd;
+}
+
+int inspect_program_fd(struct inspector *i, uint32_t id)
+{
+	struct inspect_reply reply;
+
+	return ask_program(i, INSPECT_PROGRAM_FD, id, &reply);
+}
+
+int inspect_program_map(struct inspector *i, uint32_t id)
+{
+	struct inspect_reply reply;
+
+	return ask_program(i, INSPECT_PROGRAM_MAP, id, &reply);
 }

@@ -115,6 +115,19 @@ enum note {
 int inspect_note_set(struct inspector *i, int dirfd, enum note note, uint64_t value);
 int inspect_note_get(struct inspector *i, int dirfd, enum note note, uint64_t *ret);
 
+/*
+ * A device program that is attached somewhere, by its id: its name, how many maps it uses, and a
+ * memfd with its instructions as the kernel shows them, none where it hides them or they are more
+ * than PROGRAM_INSNS_MAX. -ENOENT: gone. -EACCES: it is no device program.
+ */
+#define INSPECT_PROGRAM_NAME_MAX 16
+int inspect_program(struct inspector *i, uint32_t id, char name[INSPECT_PROGRAM_NAME_MAX],
+	uint32_t *ret_n_maps);
+/* Only of programs that are named as this daemon's, for who has the fd can change what it does:
+ * else -EACCES. The program, or the first map that it uses. */
+int inspect_program_fd(struct inspector *i, uint32_t id);
+int inspect_program_map(struct inspector *i, uint32_t id);
+
 /* By an fd of the cgroup's directory (not O_PATH). The value is the cgroup's id, so that a mark
  * that was copied elsewhere does not count. inspect_mark_get: 1 set and valid, 0 not. */
 int inspect_mark_set(struct inspector *i, int dirfd, enum mark mark);
