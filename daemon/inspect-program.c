@@ -93,7 +93,7 @@ static int map_open(int fd, int *ret_fd)
 
 	if (r < 0)
 		return r;
-	map = info.nr_map_ids < 1 ? -ENOENT : bpf_map_get_fd_by_id(id);
+	map = info.nr_map_ids < 1 ? -ENODATA : bpf_map_get_fd_by_id(id);
 	if (map < 0)
 		return map;
 	*ret_fd = map;

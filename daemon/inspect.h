@@ -124,7 +124,7 @@ int inspect_note_get(struct inspector *i, int dirfd, enum note note, uint64_t *r
 int inspect_program(struct inspector *i, uint32_t id, char name[INSPECT_PROGRAM_NAME_MAX],
 	uint32_t *ret_n_maps);
 /* Only of programs that are named as this daemon's, for who has the fd can change what it does:
- * else -EACCES. The program, or the first map that it uses. */
+ * else -EACCES. The program, or the first map that it uses (-ENODATA: none). */
 int inspect_program_fd(struct inspector *i, uint32_t id);
 int inspect_program_map(struct inspector *i, uint32_t id);
 
