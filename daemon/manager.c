@@ -319,13 +319,33 @@ static int add_signals(struct manager *m)
 	return r < 0 ? r : sd_event_add_signal(m->event, NULL, SIGINT, on_signal, m);
 }
 
-static int confine(const struct options *options)
+/* After the children have been forked: only the core has the programs' fds. */
+static int start_devprog(struct manager *m)
 {
-	const struct sandbox_bpf bpf = {0};
+	static const enum devprog_kind forced[] = {
+		[DEVICES_STORAGE] = DEVPROG_STORAGE, [DEVICES_PROGRAMS] = DEVPROG_PROGRAMS};
+	const struct options *o = m->options;
 	int r;
 
-	if (options->no_sandbox)
+	if (!hierarchy_find(&m->hierarchies, "unified", strlen("unified")))
+		return devprog_off("no cgroup v2 hierarchy is mounted here", &m->devprog);
+	if (o->device_programs == DEVICES_OFF)
+		return devprog_off("turned off by --device-programs=off", &m->devprog);
+	r = devprog_new(o->bpffs, forced[o->device_programs], &m->devprog);
+	if (r >= 0 && devprog_kind(m->devprog) == DEVPROG_NONE)
+		log_line(
+			LOG_NOTICE, "no device programs on cgroup v2: %s", devprog_why(m->devprog));
+	return r;
+}
+
+static int confine(const struct manager *m)
+{
+	struct sandbox_bpf bpf;
+	int r;
+
+	if (m->options->no_sandbox)
 		return 0;
+	devprog_rights(m->devprog, &bpf);
 	r = sandbox_capabilities(&bpf);
 	if (r < 0)
 		return fail(r, "giving up capabilities");
@@ -355,6 +375,9 @@ static int manager_start(struct manager *m)
 	r = zygote_start(!m->options->no_sandbox, &m->zygote);
 	if (r < 0)
 		return fail(r, "starting the porters' zygote");
+	r = start_devprog(m);
+	if (r < 0)
+		return fail(r, "loading the device programs");
 	r = sd_event_new(&m->event);
 	if (r >= 0)
 		r = add_signals(m);
@@ -374,7 +397,7 @@ static int manager_start(struct manager *m)
 		return fail(r, "starting the event loop");
 	r = listen_all(m);
 	if (r >= 0)
-		r = confine(m->options);
+		r = confine(m);
 	if (r < 0)
 		return r;
 	r = watch_scan(m->watch);
@@ -421,6 +444,7 @@ struct manager *manager_free(struct manager *m)
 	devnames_free(m->devnames);
 	workers_free(m->workers);
 	porters_free(m->porters);
+	devprog_free(m->devprog);
 	zygote_free(m->zygote);
 	inspector_free(m->inspector);
 	hierarchies_done(&m->hierarchies);

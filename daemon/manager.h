@@ -9,6 +9,7 @@
 #include <systemd/sd-event.h>
 
 #include "account.h"
+#include "devprog.h"
 #include "hierarchy.h"
 #include "identity.h"
 #include "inspect.h"
@@ -26,6 +27,8 @@ struct exchange;
 struct op;
 struct peer;
 
+enum device_programs { DEVICES_CHOOSE, DEVICES_STORAGE, DEVICES_PROGRAMS, DEVICES_OFF };
+
 struct options {
 	const char *sockets[LISTENERS_MAX];
 	unsigned n_sockets;
@@ -34,6 +37,8 @@ struct options {
 	uint64_t scm_usec; /* each step of an exchange of credentials */
 	int ready_fd;
 	bool daemonize, sigstop, strict, debug, no_sandbox;
+	const char *bpffs;
+	enum device_programs device_programs;
 	struct transport_limits limits;
 };
 
@@ -42,6 +47,7 @@ struct manager {
 	sd_event *event;
 	struct hierarchies hierarchies;
 	struct inspector *inspector;
+	struct devprog *devprog; /* perhaps of kind NONE */
 	struct zygote *zygote;
 	struct porters *porters;
 	struct workers *workers;

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum kind { FLAG, TEXT, NUMBER, SECONDS, SOCKET, HELP, VERSION };
+enum kind { FLAG, TEXT, PATH, NUMBER, SECONDS, SOCKET, DEVICES, HELP, VERSION };
 
 static const struct row {
 	const char *name;
@@ -45,6 +45,15 @@ static const struct row {
 	{"scm-timeout", 0, SECONDS, "SECONDS",
 		"each step of a call that passes credentials over a socket (2)", AT(scm_usec), 1,
 		60},
+	{"bpffs", 0, PATH, "PATH",
+		"keep device programs there, so that nobody else detaches them; a mounted bpffs "
+		"(/sys/fs/bpf)",
+		AT(bpffs), 0, 0},
+	{"device-programs", 0, DEVICES, "KIND",
+		"how rules for devices are kept on cgroup v2: storage (one program for all), "
+		"programs (one for each list of rules, where the kernel has no such storage), off "
+		"(storage, or what the kernel has)",
+		AT(device_programs), 0, 0},
 	{"strict-identity", 0, FLAG, NULL,
 		"refuse clients where the kernel cannot tell for sure who they are (before 6.5)",
 		AT(strict), 0, 0},
@@ -121,6 +130,18 @@ static enum options_result number_set(const struct row *row, const char *text, s
 	return OPTIONS_RUN;
 }
 
+static enum options_result devices_set(const struct row *row, const char *text, struct options *o)
+{
+	static const char *const words[] = {"", "storage", "programs", "off"};
+
+	for (unsigned i = DEVICES_STORAGE; i <= DEVICES_OFF; i++)
+		if (strcmp(text, words[i]) == 0) {
+			o->device_programs = i;
+			return OPTIONS_RUN;
+		}
+	return wrong(row, text, "storage, programs or off");
+}
+
 static enum options_result row_apply(const struct row *row, char *argument, struct options *o)
 {
 	switch (row->kind) {
@@ -130,9 +151,16 @@ static enum options_result row_apply(const struct row *row, char *argument, stru
 	case TEXT:
 		*(const char **)((char *)o + row->offset) = argument;
 		return OPTIONS_RUN;
+	case PATH:
+		if (argument[0] != '/')
+			return wrong(row, argument, "an absolute path");
+		*(const char **)((char *)o + row->offset) = argument;
+		return OPTIONS_RUN;
 	case NUMBER:
 	case SECONDS:
 		return number_set(row, argument, o);
+	case DEVICES:
+		return devices_set(row, argument, o);
 	case SOCKET:
 		if (argument[0] != '/')
 			return wrong(row, argument, "an absolute path");

@@ -43,6 +43,8 @@ static void test_defaults(void **state)
 	assert_int_equal(o.scm_usec, 2000000);
 	assert_int_equal(o.ready_fd, -1);
 	assert_null(o.mount);
+	assert_null(o.bpffs);
+	assert_int_equal(o.device_programs, DEVICES_CHOOSE);
 	assert_false(o.daemonize || o.sigstop || o.strict || o.debug || o.no_sandbox);
 }
 
@@ -65,6 +67,13 @@ static void test_values(void **state)
 	assert_int_equal(o.ready_fd, 7);
 	assert_int_equal(o.limits.auth_usec, 9000000);
 	assert_true(o.daemonize && o.sigstop && o.debug);
+	assert_int_equal(parse("--bpffs /b --device-programs programs", &o), OPTIONS_RUN);
+	assert_string_equal(o.bpffs, "/b");
+	assert_int_equal(o.device_programs, DEVICES_PROGRAMS);
+	assert_int_equal(parse("--device-programs=storage", &o), OPTIONS_RUN);
+	assert_int_equal(o.device_programs, DEVICES_STORAGE);
+	assert_int_equal(parse("--device-programs=off", &o), OPTIONS_RUN);
+	assert_int_equal(o.device_programs, DEVICES_OFF);
 }
 
 /* Each limit at both ends, and just beyond them. */
@@ -112,7 +121,8 @@ static void test_wrong(void **state)
 		"--max-depth 3x", "--max-depth -3", "--max-depth +3", "--max-depth", "--socket rel",
 		"--ready-fd -1", "--nonsense", "word", "--message-max 65537", "--auth-timeout 0",
 		"--queue-max 0", "--queue-max 64k", "--scm-timeout 0", "--scm-timeout 61",
-		"--scm-timeout 2.5", "--scm-timeout 99999999999999999999", "-x"};
+		"--bpffs rel", "--device-programs on", "--device-programs", "--scm-timeout 2.5",
+		"--scm-timeout 99999999999999999999", "-x"};
 	struct options o = {.max_depth = 77};
 
 	(void)state;
