@@ -17,6 +17,7 @@
 
 #include "../dbus/errors.h"
 #include "cleanup.h"
+#include "conf.h"
 #include "devname.h"
 #include "log.h"
 #include "op.h"
@@ -277,6 +278,21 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *inf
 	return sd_event_exit(m->event, 0);
 }
 
+/* Its errors are in the log; what was granted before then stays. */
+static void read_policy(struct manager *m)
+{
+	int r = conf_load(m->options->policy, &m->grants);
+
+	if (r == 0 && m->grants.n > 0)
+		log_line(LOG_INFO, "%s: %u sections", m->options->policy, m->grants.n);
+}
+
+static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
+{
+	read_policy(userdata);
+	return 0;
+}
+
 static int on_inspector_end(sd_event_source *source, int fd, uint32_t revents, void *userdata)
 {
 	manager_fail(userdata, -EPIPE, "the inspector has ended");
@@ -312,10 +328,13 @@ static int add_signals(struct manager *m)
 	sigemptyset(&set);
 	sigaddset(&set, SIGTERM);
 	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return -errno;
 	signal(SIGPIPE, SIG_IGN);
 	r = sd_event_add_signal(m->event, NULL, SIGTERM, on_signal, m);
+	if (r >= 0)
+		r = sd_event_add_signal(m->event, NULL, SIGHUP, on_reload, m);
 	return r < 0 ? r : sd_event_add_signal(m->event, NULL, SIGINT, on_signal, m);
 }
 
@@ -395,6 +414,7 @@ static int manager_start(struct manager *m)
 		r = devnames_new(m->event, NULL, NULL, &m->devnames);
 	if (r < 0)
 		return fail(r, "starting the event loop");
+	read_policy(m);
 	r = listen_all(m);
 	if (r >= 0)
 		r = confine(m);
@@ -447,6 +467,7 @@ struct manager *manager_free(struct manager *m)
 	devprog_free(m->devprog);
 	zygote_free(m->zygote);
 	inspector_free(m->inspector);
+	grants_done(&m->grants);
 	hierarchies_done(&m->hierarchies);
 	sd_event_unref(m->event);
 	close_fd(&m->proc_fd);

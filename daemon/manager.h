@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <systemd/sd-event.h>
 
+#include "../policy/grant.h"
 #include "account.h"
 #include "devprog.h"
 #include "hierarchy.h"
@@ -32,7 +33,7 @@ enum device_programs { DEVICES_CHOOSE, DEVICES_STORAGE, DEVICES_PROGRAMS, DEVICE
 struct options {
 	const char *sockets[LISTENERS_MAX];
 	unsigned n_sockets;
-	const char *mount, *ignore, *pidfile;
+	const char *mount, *ignore, *pidfile, *policy;
 	unsigned max_depth, max_peers, max_peers_uid;
 	uint64_t scm_usec; /* each step of an exchange of credentials */
 	int ready_fd;
@@ -53,6 +54,7 @@ struct manager {
 	struct workers *workers;
 	struct watch *watch;
 	struct devnames *devnames;
+	struct grants grants; /* of the policy file; anew at SIGHUP */
 	struct listener *listeners[LISTENERS_MAX];
 	unsigned n_listeners;
 	LIST_HEAD(, peer) peers;

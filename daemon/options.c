@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "conf.h"
+
 enum kind { FLAG, TEXT, PATH, NUMBER, SECONDS, SOCKET, DEVICES, HELP, VERSION };
 
 static const struct row {
@@ -28,6 +30,10 @@ static const struct row {
 		"v1 controllers or name=X to manage though nobody has mounted them", AT(mount), 0,
 		0},
 	{"ignore", 'M', TEXT, "LIST", "controllers to leave alone", AT(ignore), 0, 0},
+	{"policy", 0, PATH, "FILE",
+		"what cgroups may be given beyond what those above them allow "
+		"(/etc/cgmd/policy.conf)",
+		AT(policy), 0, 0},
 	{"max-depth", 0, NUMBER, "N", "how deep clients may create cgroups (16)", AT(max_depth), 1,
 		128},
 	{"max-clients", 0, NUMBER, "N", "connections in all (16384)", AT(max_peers), 1, 1 << 20},
@@ -87,9 +93,8 @@ static void print_help(void)
 			row->argument ? " " : "", row->argument ? row->argument : "");
 		printf("  %-30s %s\n", left, row->help);
 	}
-	printf("\nSockets are also taken from LISTEN_FDS. SIGTERM ends the daemon; cgroups and "
-	       "their "
-	       "state stay.\n");
+	printf("\nSockets are also taken from LISTEN_FDS. SIGHUP reads the policy file "
+	       "again.\nSIGTERM ends the daemon; cgroups and their state stay.\n");
 }
 
 static bool number_parse(const char *text, unsigned min, unsigned max, unsigned *ret)
@@ -193,6 +198,7 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 	struct option longs[N_ROWS + 1] = {0};
 	char shorts[2 * N_ROWS + 1], *end = shorts;
 	struct options o = {
+		.policy = CONF_PATH,
 		.max_depth = 16,
 		.max_peers = 16384,
 		.max_peers_uid = 4096,

@@ -42,6 +42,7 @@ static void test_defaults(void **state)
 	assert_int_equal(o.limits.auth_usec, 5000000);
 	assert_int_equal(o.scm_usec, 2000000);
 	assert_int_equal(o.ready_fd, -1);
+	assert_string_equal(o.policy, "/etc/cgmd/policy.conf");
 	assert_null(o.mount);
 	assert_null(o.bpffs);
 	assert_int_equal(o.device_programs, DEVICES_CHOOSE);
@@ -53,6 +54,9 @@ static void test_values(void **state)
 	struct options o;
 
 	(void)state;
+	assert_int_equal(parse("--policy etc/cgmd.conf", &o), OPTIONS_WRONG);
+	assert_int_equal(parse("--policy /etc/cgmd.conf", &o), OPTIONS_RUN);
+	assert_string_equal(o.policy, "/etc/cgmd.conf");
 	assert_int_equal(parse("--socket /a -s /b -m name=x,net_cls -M cpu --max-depth 3 --daemon "
 			       "--pidfile /p --ready-fd 7 --sigstop --auth-timeout 9 -d",
 				 &o),
