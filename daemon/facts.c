@@ -79,17 +79,30 @@ static enum reason hierarchies_of_controller(
 	return REASON_OK;
 }
 
+/* Where rules can be set, or for who only asks, also where others may have set some. */
+static bool is_asked(const struct op *op, const struct hierarchy *h)
+{
+	if (!hierarchy_governs_devices(h))
+		return false;
+	return !h->v2 || op->question.action != ACTION_DEVICES ||
+	       devprog_kind(op->manager->devprog) != DEVPROG_NONE;
+}
+
 static enum reason hierarchies_of_devices(struct op *op, const struct hierarchy **ret, unsigned *n)
 {
 	const struct hierarchies *all = &op->manager->hierarchies;
 
 	for (unsigned i = 0; i < all->n; i++)
-		if (hierarchy_governs_devices(&all->list[i]))
+		if (is_asked(op, &all->list[i]))
 			ret[(*n)++] = &all->list[i];
 	/* What is about no cgroup still asks who it is that asks. */
-	if (*n == 0 && all->n > 0 && !op->request.cgroup)
+	if (*n == 0 && all->n > 0 && op->question.action == ACTION_DEVICE_NAMES)
 		ret[(*n)++] = &all->list[0];
-	return *n > 0 ? REASON_OK : REASON_DEVICES_OFF;
+	if (*n > 0)
+		return REASON_OK;
+	if (devprog_kind(op->manager->devprog) == DEVPROG_NONE)
+		op->reply.detail = strdup(devprog_why(op->manager->devprog));
+	return REASON_DEVICES_OFF;
 }
 
 static enum reason targets_init(struct op *op, const struct hierarchy *const *found, unsigned n)

@@ -557,7 +557,7 @@ void op_run(struct op *op)
 	} else if (op->reply.reason == REASON_OK) {
 		act_run(op);
 		act_settle(op);
-	} else {
+	} else if (!op->reply.detail) {
 		op->reply.detail = refusal_detail(op, act);
 	}
 	peer_answer(op);
