@@ -19,6 +19,7 @@
 
 #define DEVNODE_PATH_MAX 128
 #define DEVNODE_SECONDS 5
+#define DEVNODE_OWNER UINT32_MAX
 
 struct devnode {
 	pid_t task; /* of the container, as the daemon sees it */
@@ -30,9 +31,10 @@ struct devnode {
 	bool is_char;
 	uint32_t major, minor;
 	mode_t mode; /* permission bits */
-	uid_t uid;   /* as the host has them */
+	uid_t uid;   /* as the host has them; DEVNODE_OWNER: as /dev there has */
 	gid_t gid;
-	char path[DEVNODE_PATH_MAX]; /* below /dev: "fuse", "dri/renderD128" */
+	/* Below /dev: "fuse", "dri/renderD128"; remove: "" is wherever adding put the device. */
+	char path[DEVNODE_PATH_MAX];
 };
 
 /*

@@ -26,13 +26,15 @@
 /* By which a node is known for ours. Nobody in a container can set it. */
 #define MARK "trusted.cgmd.node"
 #define NAME "node"
+#define SOURCE "cgmd"
 
 /* What the child has at hand of the container. */
 struct place {
 	int root_fd;	/* the task's root */
 	int ns_fd;	/* its mount namespace */
 	dev_t host_dev; /* of the host's /dev */
-	int dir_fd;	/* the directory below its /dev that has the node */
+	int dev_fd;	/* its /dev */
+	int dir_fd;	/* the directory there that has the node */
 	uid_t uid;	/* /dev's owner */
 	gid_t gid;
 	const char *name;
@@ -123,7 +125,7 @@ static int tmpfs_make(void)
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
 	context = fsopen("tmpfs", FSOPEN_CLOEXEC);
-	if (context < 0 || fsconfig(context, FSCONFIG_SET_STRING, "source", "cgmd", 0) < 0 ||
+	if (context < 0 || fsconfig(context, FSCONFIG_SET_STRING, "source", SOURCE, 0) < 0 ||
 		fsconfig(context, FSCONFIG_SET_STRING, "size", "4k", 0) < 0 ||
 		fsconfig(context, FSCONFIG_SET_STRING, "nr_inodes", "8", 0) < 0 ||
 		fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0) < 0)
@@ -135,7 +137,7 @@ static int tmpfs_make(void)
 }
 
 /* A mount of the node alone, attached nowhere. */
-static int node_make(const struct inspect_node *n)
+static int node_make(const struct inspect_node *n, const struct place *p)
 {
 	_cleanup_close_ int fs = tmpfs_make();
 	mode_t type = n->is_char ? S_IFCHR : S_IFBLK;
@@ -145,7 +147,8 @@ static int node_make(const struct inspect_node *n)
 		return fs;
 	if (fchdir(fs) < 0 ||
 		mknodat(fs, NAME, type | (n->mode & 0777), makedev(n->major, n->minor)) < 0 ||
-		fchownat(fs, NAME, n->uid, n->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
+		fchownat(fs, NAME, n->uid == DEVNODE_OWNER ? p->uid : n->uid,
+			n->gid == DEVNODE_OWNER ? p->gid : n->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
 		lsetxattr(NAME, MARK, "1", 1, 0) < 0)
 		return -errno;
 	tree = open_tree(fs, NAME, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
@@ -176,23 +179,30 @@ static int dir_enter(int *fd, const char *name, bool make)
 	return 0;
 }
 
-/* Enters the container; `text` loses its slashes. */
-static int place_enter(struct place *p, char *text, bool make)
+static int dev_open(struct place *p)
 {
 	struct stat st;
-	char *slash;
-	int r;
 
-	if (setns(p->ns_fd, CLONE_NEWNS) < 0)
-		return -errno;
-	p->dir_fd = beneath(p->root_fd, "dev", O_PATH | O_DIRECTORY);
-	if (p->dir_fd < 0)
-		return p->dir_fd;
-	if (fstat(p->dir_fd, &st) < 0)
+	p->dev_fd = beneath(p->root_fd, "dev", O_PATH | O_DIRECTORY);
+	if (p->dev_fd < 0)
+		return p->dev_fd;
+	if (fstat(p->dev_fd, &st) < 0)
 		return -errno;
 	p->uid = st.st_uid;
 	p->gid = st.st_gid;
-	r = become(p->uid, p->gid);
+	return 0;
+}
+
+/* To the directory of a node below /dev; `text` loses its slashes. */
+static int dir_find(struct place *p, char *text, bool make)
+{
+	char *slash;
+	int r = 0;
+
+	close_fd(&p->dir_fd);
+	p->dir_fd = beneath(p->dev_fd, ".", O_PATH | O_DIRECTORY);
+	if (p->dir_fd < 0)
+		return p->dir_fd;
 	for (p->name = text; r >= 0 && (slash = strchr(p->name, '/')); p->name = slash + 1) {
 		*slash = '\0';
 		r = dir_enter(&p->dir_fd, p->name, make);
@@ -289,17 +299,82 @@ static int node_remove(const struct inspect_node *n, const struct place *p)
 	return is_device(n, &st) && is_ours(p) ? take_away(p) : -ENOENT;
 }
 
+/* The mount point of a line of mountinfo if that may be a node of ours, below /dev; in place. */
+static char *line_point(char *line)
+{
+	char *field[5], *state = NULL, *to;
+	unsigned n = 0;
+
+	/* " - TYPE SOURCE OPTIONS" comes behind a variable number of fields. */
+	if (!strstr(line, " - tmpfs " SOURCE " "))
+		return NULL;
+	for (char *at = strtok_r(line, " ", &state); at && n < 5; at = strtok_r(NULL, " ", &state))
+		field[n++] = at;
+	if (n < 5 || strcmp(field[3], "/" NAME) != 0 || strncmp(field[4], "/dev/", 5) != 0)
+		return NULL;
+	/* Blanks and the like are written as three octal digits (proc(5)). */
+	to = field[4];
+	for (const char *at = to; *at; at++, to++) {
+		*to = *at;
+		if (*at == '\\' && at[1] && at[2] && at[3]) {
+			*to = (char)((at[1] - '0') << 6 | (at[2] - '0') << 3 | (at[3] - '0'));
+			at += 3;
+		}
+	}
+	*to = '\0';
+	return field[4] + 5;
+}
+
+/* All of the device that adding made, wherever that was. */
+static int nodes_remove(struct child *c, pid_t pid, const struct inspect_node *n, struct place *p)
+{
+	char path[32], *line = NULL;
+	size_t size = 0;
+	int fd, r = 0, removed = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "%d/mountinfo", pid);
+	fd = openat(c->proc_fd, path, O_RDONLY | O_CLOEXEC);
+	file = fd < 0 ? NULL : fdopen(fd, "r");
+	if (!file) {
+		close_fd(&fd);
+		return -ESRCH;
+	}
+	/* Who umounts reads on in a list that has changed; it says of each line what is true. */
+	while (r >= 0 && getline(&line, &size, file) > 0) {
+		char *point = line_point(line);
+
+		r = point ? dir_find(p, point, false) : -ENOENT;
+		if (r >= 0)
+			r = node_remove(n, p);
+		removed += r >= 0;
+		/* It was another device's, or has gone. */
+		r = r == -ENOENT || r == -ENOTDIR || r == -ELOOP ? 0 : r;
+	}
+	free(line);
+	fclose(file);
+	return r < 0 ? r : removed > 0 ? 0 : -ENOENT;
+}
+
 static int node_change(struct child *c, const struct inspect_request *q, int pidfd)
 {
 	struct inspect_node n = q->node;
-	struct place p = {.root_fd = -EBADF, .ns_fd = -EBADF, .dir_fd = -EBADF};
+	struct place p = {.root_fd = -EBADF, .ns_fd = -EBADF, .dev_fd = -EBADF, .dir_fd = -EBADF};
 	int r = place_find(c, q, pidfd, &p), tree = -EBADF;
 
 	n.path[sizeof(n.path) - 1] = '\0';
-	if (r >= 0 && !n.remove)
-		r = tree = node_make(&n);
 	if (r >= 0)
-		r = place_enter(&p, n.path, !n.remove);
+		r = dev_open(&p);
+	if (r >= 0 && !n.remove)
+		r = tree = node_make(&n, &p);
+	if (r >= 0 && setns(p.ns_fd, CLONE_NEWNS) < 0)
+		r = -errno;
+	if (r >= 0)
+		r = become(p.uid, p.gid);
+	if (r >= 0 && n.remove && n.path[0] == '\0')
+		return nodes_remove(c, q->pid, &n, &p);
+	if (r >= 0)
+		r = dir_find(&p, n.path, !n.remove);
 	if (r < 0)
 		return r;
 	return n.remove ? node_remove(&n, &p) : node_add(&n, &p, tree);

@@ -217,6 +217,40 @@ static void test_add_and_remove(void **state)
 	container_end(&c);
 }
 
+/* Wherever it was put, as often as it was, and nothing else. */
+static void test_remove_all(void **state)
+{
+	static const char *const paths[] = {"null", "a b/c\\d", "deep/er"};
+	struct container c;
+	struct devnode n;
+	struct stat st;
+
+	(void)state;
+	if (!inspector)
+		skip();
+	c = container_start();
+	for (unsigned i = 0; i < 3; i++) {
+		n = node(&c, paths[i]);
+		n.uid = n.gid = DEVNODE_OWNER;
+		assert_int_equal(devnode_change(inspector, &n), 0);
+		assert_int_equal(look(&c, paths[i], &st), 0);
+		assert_int_equal(st.st_uid, BASE);
+		assert_int_equal(st.st_gid, BASE);
+	}
+	n = node(&c, "zero");
+	n.minor = 5;
+	assert_int_equal(devnode_change(inspector, &n), 0);
+	n = node(&c, "x");
+	n.path[0] = '\0';
+	n.remove = true;
+	assert_int_equal(devnode_change(inspector, &n), 0);
+	for (unsigned i = 0; i < 3; i++)
+		assert_int_equal(look(&c, paths[i], &st), -ENOENT);
+	assert_int_equal(look(&c, "zero", &st), 0);
+	assert_int_equal(devnode_change(inspector, &n), -ENOENT);
+	container_end(&c);
+}
+
 static void test_in_the_way(void **state)
 {
 	struct container c;
@@ -319,6 +353,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_add_and_remove),
+		cmocka_unit_test(test_remove_all),
 		cmocka_unit_test(test_in_the_way),
 		cmocka_unit_test(test_whose),
 	};
