@@ -53,11 +53,13 @@ static int read_array(
 		if (r >= 0 && json_array_append_new(array, item) < 0)
 			return -ENOMEM;
 	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
 	if (r < 0)
 		return r;
 	*ret = array;
 	array = NULL;
-	return sd_bus_message_exit_container(m);
+	return 0;
 }
 
 /* What is left here, by its names. */
@@ -82,6 +84,23 @@ static int read_members(sd_bus_message *m, const char *const *names, json_t **re
 	return 0;
 }
 
+static int read_struct(
+	sd_bus_message *m, const char *contents, const char *const *names, json_t **ret)
+{
+	OWN(json_decrefp) json_t *object = NULL;
+	int r = sd_bus_message_enter_container(m, 'r', contents);
+
+	if (r >= 0)
+		r = read_members(m, names, &object);
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	if (r < 0)
+		return r;
+	*ret = object;
+	object = NULL;
+	return 0;
+}
+
 static int read_item(sd_bus_message *m, const char *const *names, bool member, json_t **ret)
 {
 	const char *contents;
@@ -100,10 +119,7 @@ static int read_item(sd_bus_message *m, const char *const *names, bool member, j
 	case 'a':
 		return read_array(m, contents, names, ret);
 	case 'r':
-		r = sd_bus_message_enter_container(m, 'r', contents);
-		if (r >= 0)
-			r = read_members(m, names, ret);
-		return r < 0 ? r : sd_bus_message_exit_container(m);
+		return read_struct(m, contents, names, ret);
 	default:
 		return -EBADMSG;
 	}
