@@ -33,7 +33,8 @@ static void check_covers(const struct bpf_insn *insns, size_t n, const struct de
 	}
 }
 
-static void check_rules(const struct bpf_insn *insns, size_t n, enum program_answer answer)
+static void check_rules(const struct bpf_insn *insns, size_t n, const struct device_range *one,
+	uint8_t access, enum program_answer answer)
 {
 	struct device_rules rules = {0};
 	int r = program_rules(insns, n, &rules);
@@ -50,7 +51,10 @@ static void check_rules(const struct bpf_insn *insns, size_t n, enum program_ans
 		CHECK(rule->range.first <= rule->range.last);
 		CHECK(!rules.v1 || (rule->allow && !rules.allow));
 	}
-	free(rules.rule);
+	if (r == 0 && (access || rules.v1))
+		CHECK(device_check(&rules, one->types, one->major, one->first, access) ==
+			(answer == PROGRAM_ALLOWS));
+	device_rules_done(&rules);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -74,6 +78,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	CHECK(answer == program_check(insns, n, type, major, minor, access));
 	check_covers(insns, n, &one, access, answer);
 	if (is_asked(access))
-		check_rules(insns, n, answer);
+		check_rules(insns, n, &one, access, answer);
 	return 0;
 }
