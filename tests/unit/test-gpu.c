@@ -265,6 +265,17 @@ static void test_platform(void **state)
 	has("1-2:1.0", "", "udl", "", "");
 }
 
+/* Whatever libdrm calls it, one card is not two. */
+static void test_another_address(void **state)
+{
+	intel();
+	devices_drm_none();
+	devices_drm("0000:09:00.0", "8086:4680", "card1", "renderD128");
+	look(2);
+	assert_int_equal(at("0000:09:00.0")->n_nodes, 2);
+	at("0000:03:00.0");
+}
+
 static void test_gone_and_renumbered(void **state)
 {
 	const struct fake_card card = {IGP, "i915", "card1", 1};
@@ -325,6 +336,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nvidia_older, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_virtual, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_platform, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_another_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone_and_renumbered, setup, teardown),
 		cmocka_unit_test(test_real),
 	};
