@@ -149,25 +149,59 @@ static int node_device(const struct device_roots *roots, const char *name, char 
 	return (size_t)snprintf(buf, size, "%s", device) < size ? 0 : -ENAMETOOLONG;
 }
 
+/* The last part of where a link leads, or "". */
+static void link_name(int dirfd, const char *path, char *buf, size_t size)
+{
+	char link[PATH_MAX];
+	const char *slash;
+	ssize_t n = readlinkat(dirfd, path, link, sizeof(link) - 1);
+
+	link[n < 0 ? 0 : n] = '\0';
+	slash = strrchr(link, '/');
+	snprintf(buf, size, "%.*s", (int)size - 1, slash ? slash + 1 : link);
+}
+
+/* What drives the device that stands on a virtio transport: virtio-gpu names the PCI device as its
+ * own where there is one, and that one's driver is the transport's. */
+static void virtio_driver(int device_fd, char *buf, size_t size)
+{
+	int fd = openat(device_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	__attribute__((cleanup(closedirp))) DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	const struct dirent *entry;
+	char path[300];
+
+	if (!dir) {
+		close_fd(&fd);
+		return;
+	}
+	while ((entry = readdir(dir)))
+		if (name_index(entry->d_name, "virtio") >= 0) {
+			snprintf(path, sizeof(path), "%s/driver", entry->d_name);
+			link_name(fd, path, buf, size);
+			return;
+		}
+}
+
 /* Not by asking the driver, for which the device would have to be opened. */
 static void set_driver(const struct device_roots *roots, struct gpu *g)
 {
-	char path[64], link[PATH_MAX];
-	const char *name = "";
-	ssize_t n;
+	_cleanup_close_ int device_fd = -EBADF;
+	char path[64];
 
-	snprintf(path, sizeof(path), "dev/char/%" PRIu32 ":%" PRIu32 "/device/driver",
-		g->node[0].major, g->node[0].minor);
-	n = readlinkat(roots->sys, path, link, sizeof(link) - 1);
-	if (n > 0) {
-		link[n] = '\0';
-		name = strrchr(link, '/') ? strrchr(link, '/') + 1 : link;
-	}
+	snprintf(path, sizeof(path), "dev/char/%" PRIu32 ":%" PRIu32 "/device", g->node[0].major,
+		g->node[0].minor);
+	device_fd = openat(roots->sys, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (device_fd >= 0)
+		link_name(device_fd, "driver", g->driver, sizeof(g->driver));
+	if (strcmp(g->driver, "virtio-pci") == 0)
+		virtio_driver(device_fd, g->driver, sizeof(g->driver));
 	/* What stands for no hardware (vgem, vkms) has none, or since 6.14 the faux bus's. */
-	if ((!name[0] || strcmp(name, "faux_driver") == 0) && !is_pci(g->address))
-		name = g->address;
-	snprintf(g->driver, sizeof(g->driver), "%.*s", (int)sizeof(g->driver) - 1, name);
+	if ((!g->driver[0] || strcmp(g->driver, "faux_driver") == 0) && !is_pci(g->address))
+		memcpy(g->driver, g->address, sizeof(g->driver));
 }
+
+_Static_assert(sizeof(((struct gpu *)0)->driver) == sizeof(((struct gpu *)0)->address),
+	"one is copied to the other");
 
 /* "0x8086" twice */
 static void set_id(const struct device_roots *roots, struct gpu *g)
@@ -296,23 +330,16 @@ static void add_kfd(const struct device_roots *roots, struct gpus *all)
 /* The number in the name of its card node, or -1. */
 static int card_index(const struct device_roots *roots, const struct gpu *g)
 {
-	char path[64], link[PATH_MAX];
+	char path[64], name[64];
+	int index = -1;
 
-	for (unsigned i = 0; i < g->n_nodes; i++) {
-		ssize_t n;
-		int index;
-
+	for (unsigned i = 0; index < 0 && i < g->n_nodes; i++) {
 		snprintf(path, sizeof(path), "dev/char/%" PRIu32 ":%" PRIu32, g->node[i].major,
 			g->node[i].minor);
-		n = readlinkat(roots->sys, path, link, sizeof(link) - 1);
-		if (n <= 0)
-			continue;
-		link[n] = '\0';
-		index = strrchr(link, '/') ? name_index(strrchr(link, '/') + 1, "card") : -1;
-		if (index >= 0)
-			return index;
+		link_name(roots->sys, path, name, sizeof(name));
+		index = name_index(name, "card");
 	}
-	return -1;
+	return index;
 }
 
 /* As the drivers name it (i915_pmu.c, xe_pmu.c, amdgpu_pmu.c), where it is there. */

@@ -248,6 +248,17 @@ static void test_virtual(void **state)
 	has("vkms", "", "vkms", "", "");
 }
 
+/* As it really is: the PCI device is the card's, and virtio's stands on it. */
+static void test_virtio_on_pci(void **state)
+{
+	devices_card(&(struct fake_card){"pci0000:00/0000:00:03.0", "virtio-pci", "card0", 0});
+	devices_link("sys/devices/pci0000:00/0000:00:03.0/virtio2/driver",
+		"../../../../bus/virtio/drivers/virtio_gpu");
+	devices_drm("0000:00:03.0", "1af4:1050", "card0", NULL);
+	look(1);
+	has("0000:00:03.0", "1af4:1050", "virtio_gpu", "", "");
+}
+
 /* On a system on a chip, with virtio over MMIO, over USB. */
 static void test_platform(void **state)
 {
@@ -335,6 +346,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_nvidia, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_nvidia_older, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_virtual, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_virtio_on_pci, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_platform, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_another_address, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_gone_and_renumbered, setup, teardown),
