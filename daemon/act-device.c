@@ -1,7 +1,100 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* Acts on the devices of a cgroup. */
-#include "act.h"
+/* SetDevices, AllowDevices, DenyDevices: what was planned is written, in one hierarchy after the
+ * other, and taken back where the next refuses. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
 
+#include "act.h"
+#include "cleanup.h"
+#include "devices-v1.h"
+#include "governed.h"
+#include "log.h"
+#include "manager.h"
+
+static int policy_write(struct manager *m, int fd, const struct device_policy *policy)
+{
+	return policy->data ? devprog_policy_set(m->devprog, fd, policy)
+			    : devprog_policy_clear(m->devprog, fd);
+}
+
+/* The kernel's word, where it has changed since it was looked at. */
+static void write_fail(struct target *t, int r)
+{
+	switch (r) {
+	case -EPERM:
+		t->reason = t->h->v2 ? REASON_DEVICE_OVERRIDE : REASON_DEVICE_WIDER;
+		break;
+	case -E2BIG:
+		t->reason = REASON_DEVICE_MANY;
+		break;
+	case -EINVAL:
+		target_fail(t, -EBUSY);
+		break;
+	default:
+		target_fail(t, r);
+	}
+}
+
+static void change_run(struct op *op, struct target *t)
+{
+	struct device_change *c = t->change;
+	int r = 0;
+
+	if (c->v1)
+		r = devices_write_v1(op->manager, c->v1);
+	else if (!c->same)
+		r = policy_write(op->manager, t->dir_fd, &c->after);
+	c->written = r >= 0;
+	if (r < 0)
+		write_fail(t, r);
+}
+
+static void change_undo(struct op *op, struct target *t)
+{
+	struct device_change *c = t->change;
+	int r = 0;
+
+	if (!c || !c->written)
+		return;
+	c->written = false;
+	if (c->v1)
+		r = devices_restore_v1(op->manager, c->v1);
+	else if (!c->same)
+		r = policy_write(op->manager, t->dir_fd, &c->before);
+	if (r < 0)
+		log_limited(LOG_WARNING, op->account,
+			"device rules that were set in part could not be set back: %s",
+			strerror(-r));
+}
+
+static void change_settle(struct op *op, struct target *t)
+{
+	const struct device_change *c = t->change;
+	int r;
+
+	if (!c->written || c->v1)
+		return;
+	r = governed_set(op->manager->governed, t->dir_fd, c->way->path, &c->after);
+	if (r < 0)
+		log_limited(LOG_NOTICE, op->account, "%s is not watched over: %s, ignoring",
+			c->way->path, strerror(-r));
+}
+
+const struct act act_set_devices = {.prepare = devices_prepare,
+	.run = change_run,
+	.settle = change_settle,
+	.undo = change_undo};
+const struct act act_allow_devices = {.prepare = devices_prepare,
+	.run = change_run,
+	.settle = change_settle,
+	.undo = change_undo};
+const struct act act_deny_devices = {.prepare = devices_prepare,
+	.run = change_run,
+	.settle = change_settle,
+	.undo = change_undo};
+
+/* ---- not yet */
 static void off_run(struct op *op, struct target *t)
 {
 	(void)op;
@@ -14,12 +107,5 @@ static enum reason off_prepare(struct op *op, struct target *t)
 	return REASON_DEVICES_OFF;
 }
 
-const struct act act_set_devices = {.prepare = off_prepare, .run = off_run};
-const struct act act_allow_devices = {.prepare = off_prepare, .run = off_run};
-const struct act act_deny_devices = {.prepare = off_prepare, .run = off_run};
-const struct act act_list_devices = {.run = off_run};
-const struct act act_check_device = {.run = off_run};
-const struct act act_resolve_device = {.run = off_run};
 const struct act act_add_device = {.prepare = off_prepare, .run = off_run};
 const struct act act_remove_device = {.prepare = off_prepare, .run = off_run};
-const struct act act_list_gpus = {.run = off_run};

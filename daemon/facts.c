@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "cgroupfs.h"
+#include "devices.h"
+#include "devprog.h"
 #include "gather.h"
 #include "inspect.h"
 #include "leaf.h"
@@ -30,6 +32,8 @@ static void target_init(struct target *t, const struct hierarchy *h)
 	t->detail_of = REASON_OK;
 	t->levels = NULL;
 	t->controllers = UINT_MAX;
+	t->change = NULL;
+	t->widens = false;
 	t->who.scope_len = 0;
 	t->who.have_root = false;
 	t->proxy = NULL;
@@ -79,30 +83,21 @@ static enum reason hierarchies_of_controller(
 	return REASON_OK;
 }
 
-/* Where rules can be set, or for who only asks, also where others may have set some. */
-static bool is_asked(const struct op *op, const struct hierarchy *h)
-{
-	if (!hierarchy_governs_devices(h))
-		return false;
-	return !h->v2 || op->question.action != ACTION_DEVICES ||
-	       devprog_kind(op->manager->devprog) != DEVPROG_NONE;
-}
-
 static enum reason hierarchies_of_devices(struct op *op, const struct hierarchy **ret, unsigned *n)
 {
 	const struct hierarchies *all = &op->manager->hierarchies;
 
+	/* v2 first: what was written there can be taken back exactly. */
 	for (unsigned i = 0; i < all->n; i++)
-		if (is_asked(op, &all->list[i]))
+		if (all->list[i].v2 && devprog_kind(op->manager->devprog) != DEVPROG_NONE)
+			ret[(*n)++] = &all->list[i];
+	for (unsigned i = 0; i < all->n; i++)
+		if (!all->list[i].v2 && hierarchy_governs_devices(&all->list[i]))
 			ret[(*n)++] = &all->list[i];
 	/* What is about no cgroup still asks who it is that asks. */
-	if (*n == 0 && all->n > 0 && op->question.action == ACTION_DEVICE_NAMES)
+	if (*n == 0 && all->n > 0 && !op->request.cgroup)
 		ret[(*n)++] = &all->list[0];
-	if (*n > 0)
-		return REASON_OK;
-	if (devprog_kind(op->manager->devprog) == DEVPROG_NONE)
-		op->reply.detail = strdup(devprog_why(op->manager->devprog));
-	return REASON_DEVICES_OFF;
+	return *n > 0 ? REASON_OK : REASON_DEVICES_OFF;
 }
 
 static enum reason targets_init(struct op *op, const struct hierarchy *const *found, unsigned n)
@@ -261,6 +256,10 @@ enum reason facts_gather(struct op *op, struct party *p, struct target *t, unsig
 		r = place_ancestor(t);
 	if (r >= 0 && (need & FACT_LEVELS))
 		r = levels_gather(op, t);
+	if (r >= 0 && (need & FACT_DEVICES))
+		r = devices_gather(op, t);
+	if (r >= 0 && (need & FACT_GRANT))
+		r = devices_gather_grant(op, t);
 	if (r >= 0 && (need & FACT_SYSTEMD)) {
 		/* The inspector says so of what is root's alone. */
 		r = t->way[t->place.n - 1].uid != 0
@@ -271,5 +270,7 @@ enum reason facts_gather(struct op *op, struct party *p, struct target *t, unsig
 	}
 	if (r == -EPIPE)
 		manager_fail(op->manager, r, "the inspector has ended");
+	if (r >= 0 && (need & FACT_DEVICES))
+		return t->reason; /* what no verdict could change */
 	return r < 0 ? gather_error(r) : REASON_OK;
 }

@@ -19,6 +19,7 @@
 #include "cleanup.h"
 #include "conf.h"
 #include "devname.h"
+#include "governed.h"
 #include "log.h"
 #include "op.h"
 #include "peer.h"
@@ -411,7 +412,9 @@ static int manager_start(struct manager *m)
 	if (r >= 0)
 		r = watch_new(m->event, m->inspector, &m->hierarchies, &m->watch);
 	if (r >= 0)
-		r = devnames_new(m->event, NULL, NULL, &m->devnames);
+		r = governed_new(m, &m->governed);
+	if (r >= 0)
+		r = devnames_new(m->event, governed_changed, m->governed, &m->devnames);
 	if (r < 0)
 		return fail(r, "starting the event loop");
 	read_policy(m);
@@ -420,6 +423,10 @@ static int manager_start(struct manager *m)
 		r = confine(m);
 	if (r < 0)
 		return r;
+	r = governed_walk(m->governed);
+	if (r < 0)
+		log_line(LOG_WARNING, "not all cgroups could be looked at for device rules: %s",
+			strerror(-r));
 	r = watch_scan(m->watch);
 	return r < 0 ? fail(r, "looking for marked cgroups") : 0;
 }
@@ -462,6 +469,7 @@ struct manager *manager_free(struct manager *m)
 	accounts_done(&m->accounts);
 	watch_free(m->watch);
 	devnames_free(m->devnames);
+	governed_free(m->governed);
 	workers_free(m->workers);
 	porters_free(m->porters);
 	devprog_free(m->devprog);

@@ -24,6 +24,7 @@
 #define DELEGATION_FILES_MAX 16
 
 struct devnames;
+struct governed;
 struct exchange;
 struct op;
 struct peer;
@@ -54,7 +55,8 @@ struct manager {
 	struct workers *workers;
 	struct watch *watch;
 	struct devnames *devnames;
-	struct grants grants; /* of the policy file; anew at SIGHUP */
+	struct grants grants;	   /* of the policy file; anew at SIGHUP */
+	struct governed *governed; /* cgroups of v2 with device rules of ours */
 	struct listener *listeners[LISTENERS_MAX];
 	unsigned n_listeners;
 	LIST_HEAD(, peer) peers;

@@ -11,6 +11,7 @@
 
 #include "act.h"
 #include "cleanup.h"
+#include "devices.h"
 #include "facts.h"
 #include "gather.h"
 #include "levels.h"
@@ -48,6 +49,7 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->message = NULL;
 	op->request = (struct request){0};
 	op->question = (struct question){0};
+	op->devices = NULL;
 	op->path.absolute = false;
 	op->path.n = 0;
 	op->path.len = 0;
@@ -82,6 +84,7 @@ static void target_done(struct target *t)
 	free(t->proxy);
 	free(t->detail);
 	levels_free(t->levels);
+	device_change_free(t->change);
 	for (char **left = t->left; left && *left; left++)
 		free(*left);
 	free(t->left);
@@ -103,6 +106,7 @@ struct op *op_free(struct op *op)
 	free(op->proxy);
 	reply_done(&op->reply);
 	request_done(&op->request);
+	device_call_free(op->devices);
 	sd_bus_message_unref(op->message);
 	if (m->spare_op)
 		free(op);
@@ -200,6 +204,8 @@ static enum reason question_build(struct op *op)
 	if (reason == REASON_OK && q->action == ACTION_CHMOD &&
 		(request->mode < 0 || request->mode > 07777))
 		reason = REASON_MODE;
+	if (reason == REASON_OK && (request->method->flags & METHOD_NATIVE))
+		reason = devices_question(op);
 	if (reason == REASON_OK && request->value && strlen(request->value) > PATH_TEXT_MAX)
 		reason = REASON_VALUE_LENGTH;
 	return reason;
@@ -209,11 +215,25 @@ static enum reason question_build(struct op *op)
  * Gather and decide.
  */
 
+/* Whose rules, and where, as the caller may know of it. */
+static void verdict_note_device(
+	struct op *op, struct party *p, struct target *t, const struct verdict *v)
+{
+	if (!(t->place.have & FACT_SCOPE) && facts_gather(op, p, t, FACT_SCOPE) != REASON_OK)
+		return;
+	free(t->detail);
+	t->detail = devices_detail(op, t, v->reason, v->level);
+}
+
 /* What a verdict tells beyond its reason. */
-static enum reason verdict_note(struct target *t, const struct verdict *v)
+static enum reason verdict_note(
+	struct op *op, struct party *p, struct target *t, const struct verdict *v)
 {
 	/* Of two parties the lesser right. */
 	t->controllers &= v->controllers;
+	t->widens = v->widens;
+	if (v->reason == REASON_DEVICE_WIDER || v->reason == REASON_DEVICE_OVERRIDE)
+		verdict_note_device(op, p, t, v);
 	if (t->levels &&
 		(v->reason == REASON_LEVEL_ABOVE || v->reason == REASON_LEVEL_PRIVILEGE ||
 			v->reason == REASON_LEVEL_SYSTEMD || v->reason == REASON_LEVEL_THREADED)) {
@@ -233,7 +253,7 @@ static enum reason judge_party(struct op *op, struct party *p, struct target *t)
 		struct verdict v = decide(&op->question, &t->facts);
 
 		if (v.need == 0)
-			return verdict_note(t, &v);
+			return verdict_note(op, p, t, &v);
 		reason = facts_gather(op, p, t, v.need);
 	}
 	return reason == REASON_OK ? REASON_INTERNAL : reason;
@@ -365,6 +385,10 @@ static enum reason facts_for_act(struct op *op)
 		if (reason == REASON_OK && levels_lack(&op->targets[i]))
 			reason = facts_for_evacuation(op);
 	}
+	/* Cgroups are named from there. */
+	for (unsigned i = 0; action == ACTION_DEVICES_READ && i < op->n_targets; i++)
+		if (reason == REASON_OK && op->targets[i].reason == REASON_OK)
+			reason = facts_gather(op, &op->who, &op->targets[i], FACT_SCOPE);
 	if (reason == REASON_OK && (method->flags & METHOD_KEYS))
 		reason = facts_gather(op, &op->who, &op->targets[0], FACT_MAPS);
 	if (reason == REASON_OK &&

@@ -19,6 +19,8 @@
 #include "identity.h"
 #include "workers.h"
 
+struct device_call;
+struct device_change;
 struct exchange;
 struct manager;
 struct peer;
@@ -76,9 +78,11 @@ struct target {
 	struct place place;
 	struct node file;
 	struct facts facts;
-	struct value value;    /* READ, LIMIT */
-	struct levels *levels; /* FACT_LEVELS, see levels.h; heap or NULL */
-	unsigned controllers;  /* CREATE: what was granted */
+	struct value value;	      /* READ, LIMIT */
+	struct levels *levels;	      /* FACT_LEVELS, see levels.h; heap or NULL */
+	unsigned controllers;	      /* CREATE: what was granted */
+	struct device_change *change; /* DEVICES, FACT_DEVICES, see devices.h; heap or NULL */
+	bool widens;		      /* DEVICES: as it was granted */
 
 	/* results */
 	bool done; /* the act ran and did not fail */
@@ -93,7 +97,8 @@ struct op {
 	sd_bus_message *message;
 	struct request request;
 	struct question question;
-	struct key key; /* question.key of LIMIT, where it is no row */
+	struct key key;		     /* question.key of LIMIT, where it is no row */
+	struct device_call *devices; /* see devices.h; heap or NULL */
 	struct path path;
 	struct party who;
 	struct party *proxy; /* heap; NULL: nobody speaks for the requestor */

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * A change of a cgroup's devices on v1, as writes to its devices.allow and devices.deny. They are
+ * tried on copies of the states first, by the kernel's own rules; what only the kernel knows (see
+ * devway_level.hidden) shows when they are written.
+ */
+#pragma once
+
+#include "../policy/device-v1.h"
+#include "devices.h"
+
+struct device_change_v1 {
+	struct device_rules before, after;
+	bool hidden; /* `before` does not show all */
+	int allow_fd, deny_fd;
+	unsigned n;
+	struct device_v1_write *write;
+};
+
+/* What is to be written. 0; -EPERM: the parent does not have it; -EBUSY: it has children, and takes
+ * no change from all to none or back; -EOPNOTSUPP: v1 has no such rules; -ENOMEM ... */
+int devices_plan_v1(struct op *op, struct target *t, struct device_change_v1 **ret);
+struct device_change_v1 *device_change_v1_free(struct device_change_v1 *c);
+
+/* Writes all, or takes back what was written and returns why. */
+int devices_write_v1(struct manager *m, struct device_change_v1 *c);
+int devices_restore_v1(struct manager *m, struct device_change_v1 *c);

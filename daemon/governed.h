@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The cgroups of v2 that have a policy of cgmd's: what the daemon remembers of them, and no more
+ * than the kernel can tell again. For three things: a policy with names is made anew when devices
+ * come or go; what somebody detaches is attached again; and pins of cgroups that are gone are
+ * collected. On the loop.
+ *
+ * Cgroups of v2 keep their names, so a path and an id are enough. Policies with the same bytes are
+ * kept once.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "../policy/device.h"
+
+struct governed;
+struct manager;
+
+/* Where there are no device programs, all that follows does nothing. */
+int governed_new(struct manager *m, struct governed **ret);
+struct governed *governed_free(struct governed *g);
+
+/* Looks at every cgroup once: what an earlier daemon governed is taken over. Before the daemon
+ * answers, so that nothing is listed that it does not know. */
+int governed_walk(struct governed *g);
+
+/* The cgroup that fd is, at `path`, has this policy now; data NULL: none. -ENOMEM: it goes on, but
+ * is not watched over. */
+int governed_set(struct governed *g, int fd, const char *path, const struct device_policy *policy);
+
+/* devnames' `changed`: userdata is the governed. */
+void governed_changed(void *userdata);
+
+/* How many there are. */
+unsigned governed_count(const struct governed *g);
