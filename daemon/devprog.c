@@ -49,14 +49,12 @@ int device_policy_copy(const void *data, size_t size, struct device_policy *ret)
 
 static int log_libbpf(enum libbpf_print_level level, const char *format, va_list args)
 {
-	char text[256];
-	size_t n;
+	char text[512], *state = NULL;
 
 	(void)level;
 	vsnprintf(text, sizeof(text), format, args);
-	n = strcspn(text, "\n");
-	text[n] = '\0';
-	log_line(LOG_DEBUG, "%s", text);
+	for (char *line = strtok_r(text, "\n", &state); line; line = strtok_r(NULL, "\n", &state))
+		log_line(LOG_DEBUG, "%s", line);
 	return 0;
 }
 
@@ -142,6 +140,9 @@ static int load(struct devprog *d, enum devprog_kind force)
 	}
 	if (force == DEVPROG_STORAGE || r == -ENOMEM)
 		return r;
+	/* They are made when they are needed. Before 5.8 that is for CAP_SYS_ADMIN. */
+	if (!has_capability(CAP_BPF) || !has_capability(CAP_PERFMON))
+		return -EPERM;
 	r = programs_try(d);
 	if (r < 0)
 		return r;

@@ -129,6 +129,8 @@ int sandbox_capabilities(const struct sandbox_bpf *bpf)
 		r = keep_if_had(caps, CAP_NET_ADMIN);
 	if (r >= 0 && bpf->capability)
 		r = keep_if_had(caps, CAP_BPF);
+	if (r >= 0 && bpf->loads)
+		r = keep_if_had(caps, CAP_PERFMON);
 	if (r >= 0 && (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || cap_set_proc(caps) < 0))
 		r = -errno;
 	cap_free(caps);

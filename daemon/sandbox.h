@@ -14,7 +14,8 @@
 struct sandbox_bpf {
 	bool calls;	 /* on fds that are held, pins, and queries; and CAP_NET_ADMIN for these */
 	bool capability; /* CAP_BPF */
-	bool loads;	 /* programs and maps, too */
+	bool loads;	 /* programs and maps, too, and CAP_PERFMON: without, the kernel takes only
+			    what computes no address from what it was given (5.8) */
 };
 
 /* Keeps CHOWN, DAC_OVERRIDE, FOWNER, KILL and SYS_NICE and what `bpf` asks for, and sets

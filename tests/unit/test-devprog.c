@@ -22,10 +22,12 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../daemon/devprog.h"
+#include "../../daemon/sandbox.h"
 
 #define PINS_DIR "/cgmd/links"
 
@@ -738,6 +740,65 @@ static void test_threads(void **state)
 }
 
 /*
+ * Confined as the core is: nothing but what is left of bpf(2) does all this.
+ */
+
+static bool is_refused(long command)
+{
+	union bpf_attr attr = {0};
+
+	return syscall(SYS_bpf, command, &attr, sizeof(attr)) < 0 && errno == EPERM;
+}
+
+/* The steps' number at which it went wrong, 0 if it did not. */
+static int confined(struct devprog *d, int fd, const struct sandbox_bpf *rights)
+{
+	struct device_policy small = policy_make(d, ZERO_DEVICE, 0), got;
+	struct device_policy large = policy_make(d, FULL_DEVICE, 40);
+	struct devprog_attached have;
+
+	if (sandbox_capabilities(rights) < 0 || sandbox_syscalls(rights) < 0)
+		return 1;
+	if (devprog_policy_set(d, fd, &small) < 0 || devprog_policy_set(d, fd, &large) < 0)
+		return 2;
+	if (devprog_query(d, fd, &have) < 0 || have.n != 1 || !have.one[0].ours)
+		return 3;
+	if (devprog_policy_get(d, fd, &got) != 1)
+		return 4;
+	if (devprog_policy_clear(d, fd) < 0 || devprog_policy_set(d, fd, &small) < 0)
+		return 5;
+	if (devprog_collect(d, 100) != (devprog_pins(d) ? 1 : 0))
+		return 6;
+	if (is_refused(BPF_PROG_LOAD) == rights->loads || is_refused(BPF_OBJ_GET))
+		return 7;
+	/* By the filter, though the kernel looks at the lower half alone. */
+	if (!is_refused(BPF_OBJ_GET | INT64_C(1) << 32) || !is_refused(BPF_PROG_GET_FD_BY_ID) ||
+		!is_refused(BPF_LINK_DETACH + 1) || !is_refused(BPF_PROG_TEST_RUN))
+		return 8;
+	return 0;
+}
+
+static void test_confined(void **state)
+{
+	struct devprog *d = start(need(state));
+	int fd = cgroup_new(top, "x"), status;
+	struct sandbox_bpf rights;
+	pid_t pid;
+
+	devprog_rights(d, &rights);
+	assert_true(rights.calls);
+	assert_int_equal(rights.loads, devprog_kind(d) == DEVPROG_PROGRAMS);
+	pid = fork();
+	if (pid == 0)
+		_exit(confined(d, fd, &rights));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	assert_true(denied_in(fd, "/dev/zero"));
+	cgroup_end(top, fd, "x");
+	finish(d);
+}
+
+/*
  * After a restart.
  */
 
@@ -985,6 +1046,7 @@ int main(void)
 		EACH(test_too_many),
 		EACH(test_removed),
 		EACH(test_threads),
+		EACH(test_confined),
 		EACH(test_restart),
 		DIRECT(test_two_policies),
 		EACH(test_unreadable),
