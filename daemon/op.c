@@ -448,7 +448,10 @@ static char *refusal_detail(const struct op *op, const struct act *act)
 	for (unsigned i = 0; (native || op->n_targets == 1) && i < op->n_targets; i++) {
 		const struct target *t = &op->targets[i];
 
-		if (t->reason == op->reply.reason && (t->err || t->detail))
+		if (t->reason != op->reply.reason)
+			continue;
+		/* Which hierarchy it was, where another may have it otherwise. */
+		if (t->err || t->detail || (op->n_targets > 1 && !is_passed_over(op, t)))
 			return failure_detail(op, act, t);
 	}
 	return NULL;

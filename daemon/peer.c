@@ -210,7 +210,10 @@ static void on_ids(void *userdata, bool of_client, struct dispatch_ids *ret)
 
 static void on_property(void *userdata, enum property_id id, struct reply *ret)
 {
-	property_value(userdata, id, ret);
+	struct peer *peer = userdata;
+
+	property_value(peer, id, ret);
+	peer->answer += reply_size(ret);
 }
 
 static const struct dispatch_ops dispatch_ops = {

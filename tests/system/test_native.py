@@ -400,7 +400,8 @@ def test_one_hierarchy(w):
             if each_kind == kind:
                 os.chown(at, 1234, 1234)
                 os.chmod(at, 0o700)
-        user.refused(("NO_READ", "NO_SEARCH"), "ListDevices", f"half-{kind}")
+        message = user.refused(("NO_READ", "NO_SEARCH"), "ListDevices", f"half-{kind}")
+        assert f"(in {kind}" in message, message
 
 
 @test
