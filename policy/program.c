@@ -413,19 +413,20 @@ static enum program_answer covers_access(
 enum program_answer program_covers(
 	const struct bpf_insn *insns, size_t n, const struct device_range *range, uint8_t access)
 {
+	const uint8_t bits = access & range->access,
+		      parts[] = {bits & DEVICE_MKNOD, bits & (DEVICE_READ | DEVICE_WRITE)};
 	enum program_answer worst = PROGRAM_ALLOWS;
 	bool any = range->major == DEVICE_ANY;
 	uint64_t budget = BUDGET_COVERS;
 
 	for (uint8_t type = DEVICE_BLOCK; type <= DEVICE_CHAR; type++)
-		for (uint8_t part = 1; part <= DEVICE_ALL; part++) {
-			const struct program_area all = {type, part,
+		for (size_t k = 0; k < sizeof(parts); k++) {
+			const struct program_area all = {type, parts[k],
 				{any ? 0 : range->major, any ? DEVICE_MAJOR_MAX : range->major},
 				{range->first, range->last}};
 			enum program_answer answer;
 
-			if (!(range->types & type) || !(PROGRAM_ASKED & 1 << part) ||
-				(part & ~(access & range->access)))
+			if (!(range->types & type) || !parts[k])
 				continue;
 			answer = covers_access(insns, n, &all, &budget);
 			if (answer == PROGRAM_DENIES)
