@@ -22,8 +22,8 @@ const size_t n_verbs = sizeof(verbs) / sizeof(verbs[0]);
 const struct arg args[ARG_MAX] = {
 #define ARG(id, name, shown, kind, fallback, must) \
 	[ARG_##id] = {name, NULL, shown, TAKES_##kind, fallback, must},
-#define OPTION(id, name, option, shown, kind, fallback, must) \
-	[ARG_##id] = {name, option, shown, TAKES_##kind, fallback, must},
+#define OPTION(id, name, option, shown, kind, fallback, must, otherwise) \
+	[ARG_##id] = {name, option, shown, TAKES_##kind, fallback, must, otherwise},
 #include "args.def"
 #undef OPTION
 #undef ARG
@@ -113,6 +113,8 @@ static void print_arg_help(FILE *out, const struct verb *verb, enum arg_id id, i
 		fputs("; several joined by commas, or all", out);
 	if (id == ARG_CGROUP || id == ARG_OWN_CGROUP)
 		fputs(base_notes[method->base], out);
+	if (args[id].otherwise)
+		fprintf(out, "; %s if not given", args[id].otherwise);
 	fputc('\n', out);
 }
 

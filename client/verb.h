@@ -26,7 +26,7 @@ enum arg_kind {
 enum arg_id {
 	ARG_NONE, /* ends a row's arguments */
 #define ARG(id, name, shown, kind, fallback, must) ARG_##id,
-#define OPTION(id, name, option, shown, kind, fallback, must) ARG_##id,
+#define OPTION(id, name, option, shown, kind, fallback, must, otherwise) ARG_##id,
 #include "args.def"
 #undef OPTION
 #undef ARG
@@ -38,8 +38,9 @@ struct arg {
 	const char *option; /* "--uid"; NULL: it is given by its place */
 	const char *shown;  /* NULL: never given on the command line */
 	enum arg_kind kind;
-	const char *fallback; /* NULL: must be given */
-	const char *must;     /* "a process id: ..." */
+	const char *fallback;  /* NULL: must be given */
+	const char *must;      /* "a process id: ..." */
+	const char *otherwise; /* of an option: what counts if it is not given, or NULL */
 };
 
 /* What the answer holds and how it is printed. */

@@ -286,8 +286,7 @@ static void test_errors(void **state)
 			"device add: --mode must be the node's mode: an octal number from 0 to "
 			"7777, not \"888\""},
 		{LINE("device", "add", "--access", "", "a", "kvm"),
-			"device add: --access must be one to three of r, w and m; rw if not "
-			"given, not \"\""},
+			"device add: --access must be one to three of r, w and m, not \"\""},
 		{LINE("device", "add", "--uid"), "--uid wants a value; see `cgm --help`"},
 		{LINE("device", "add", "--owner", "0", "a", "kvm"),
 			"device add: unknown option \"--owner\""},
