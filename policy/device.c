@@ -88,19 +88,26 @@ static void drop_decided(struct device_rules *r)
 	r->n = kept;
 }
 
+/* Will an earlier rule make room for this one? */
+static bool replaces(const struct device_rules *r, const struct device_rule *rule)
+{
+	for (unsigned i = 0; i < r->n && !r->v1; i++)
+		if (is_same_device(&r->rule[i], rule) && (r->rule[i].access & ~rule->access) == 0)
+			return true;
+	return false;
+}
+
 int device_rules_add(struct device_rules *r, const struct device_rule *rule)
 {
-	/* one more than may stay, for this one may take the place of another */
-	int error = append(r, rule, DEVICE_RULES_MAX + 1);
+	int error;
 
+	if (r->n >= DEVICE_RULES_MAX && !replaces(r, rule))
+		return -E2BIG;
+	error = append(r, rule, DEVICE_RULES_MAX + 1);
 	if (error < 0)
 		return error;
 	if (!r->v1)
 		drop_decided(r);
-	if (r->n > DEVICE_RULES_MAX) {
-		r->n--;
-		return -E2BIG;
-	}
 	return 0;
 }
 
