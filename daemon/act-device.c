@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "act.h"
+#include "act-device.h"
 #include "cleanup.h"
 #include "devices-v1.h"
 #include "governed.h"
@@ -36,7 +37,7 @@ static void write_fail(struct target *t, int r)
 	}
 }
 
-static void change_run(struct op *op, struct target *t)
+void device_change_run(struct op *op, struct target *t)
 {
 	struct device_change *c = t->change;
 	int r = 0;
@@ -50,7 +51,7 @@ static void change_run(struct op *op, struct target *t)
 		write_fail(t, r);
 }
 
-static void change_undo(struct op *op, struct target *t)
+void device_change_undo(struct op *op, struct target *t)
 {
 	struct device_change *c = t->change;
 	int r = 0;
@@ -68,7 +69,7 @@ static void change_undo(struct op *op, struct target *t)
 			strerror(-r));
 }
 
-static void change_settle(struct op *op, struct target *t)
+void device_change_settle(struct op *op, struct target *t)
 {
 	const struct device_change *c = t->change;
 	int r;
@@ -82,30 +83,14 @@ static void change_settle(struct op *op, struct target *t)
 }
 
 const struct act act_set_devices = {.prepare = devices_prepare,
-	.run = change_run,
-	.settle = change_settle,
-	.undo = change_undo};
+	.run = device_change_run,
+	.settle = device_change_settle,
+	.undo = device_change_undo};
 const struct act act_allow_devices = {.prepare = devices_prepare,
-	.run = change_run,
-	.settle = change_settle,
-	.undo = change_undo};
+	.run = device_change_run,
+	.settle = device_change_settle,
+	.undo = device_change_undo};
 const struct act act_deny_devices = {.prepare = devices_prepare,
-	.run = change_run,
-	.settle = change_settle,
-	.undo = change_undo};
-
-/* ---- not yet */
-static void off_run(struct op *op, struct target *t)
-{
-	(void)op;
-	t->reason = REASON_DEVICES_OFF;
-}
-
-static enum reason off_prepare(struct op *op, struct target *t)
-{
-	(void)op, (void)t;
-	return REASON_DEVICES_OFF;
-}
-
-const struct act act_add_device = {.prepare = off_prepare, .run = off_run};
-const struct act act_remove_device = {.prepare = off_prepare, .run = off_run};
+	.run = device_change_run,
+	.settle = device_change_settle,
+	.undo = device_change_undo};

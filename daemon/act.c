@@ -72,6 +72,12 @@ static bool any_lacks(const struct op *op)
 /* Listing takes time for each. */
 #define MANY_CHILDREN 64
 
+bool act_reaches(const struct op *op)
+{
+	return op->request.method->id == METHOD_AddDevice ||
+	       op->request.method->id == METHOD_RemoveDevice;
+}
+
 bool act_blocks(const struct op *op)
 {
 	const struct target *t = &op->first;
@@ -91,6 +97,8 @@ bool act_blocks(const struct op *op)
 		       t->way[t->place.n - 1].children > MANY_CHILDREN;
 	case ACTION_READ:
 		return op->question.key && op->question.key->class == KEY_PIDS;
+	case ACTION_DEVICES:
+		return act_reaches(op);
 	default:
 		return false;
 	}

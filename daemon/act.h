@@ -30,6 +30,8 @@ struct act {
 const struct act *act_find(const struct method *method);
 /* Does it go through a tree below the target, and judge there? */
 bool act_walks(const struct op *op, const struct target *t);
+/* Does it reach into a container that runs in the target? */
+bool act_reaches(const struct op *op);
 /* May it wait in the kernel? */
 bool act_blocks(const struct op *op);
 

@@ -359,8 +359,8 @@ static enum reason pidfd_for_act(struct party *p)
 	return p->pidfd >= 0 ? REASON_OK : fd < 0 ? gather_error(fd) : REASON_INTERNAL;
 }
 
-/* Tasks will be moved, and each judged only then. */
-static enum reason facts_for_evacuation(struct op *op)
+/* Tasks will be moved or reached into, and each judged only then. */
+static enum reason facts_for_tasks(struct op *op)
 {
 	enum reason reason = pidfd_for_act(&op->who);
 
@@ -377,13 +377,15 @@ static enum reason facts_for_act(struct op *op)
 	enum reason reason = REASON_OK;
 
 	for (unsigned i = 0; reason == REASON_OK && i < op->n_targets; i++) {
-		if (!act_walks(op, &op->targets[i]) && !levels_lack(&op->targets[i]))
+		bool reaches = act_reaches(op) && op->targets[i].reason == REASON_OK;
+
+		if (!act_walks(op, &op->targets[i]) && !levels_lack(&op->targets[i]) && !reaches)
 			continue;
 		reason = facts_gather(op, &op->who, &op->targets[i], all);
 		if (reason == REASON_OK && op->proxy)
 			reason = facts_gather(op, op->proxy, &op->targets[i], all);
-		if (reason == REASON_OK && levels_lack(&op->targets[i]))
-			reason = facts_for_evacuation(op);
+		if (reason == REASON_OK && (levels_lack(&op->targets[i]) || reaches))
+			reason = facts_for_tasks(op);
 	}
 	/* Cgroups are named from there. */
 	for (unsigned i = 0; action == ACTION_DEVICES_READ && i < op->n_targets; i++)
