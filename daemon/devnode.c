@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/pidfd.h>
 #include <sys/socket.h>
 
 #include "../policy/path.h"
@@ -58,7 +59,14 @@ static int result_wait(int fd)
 
 int devnode_change(struct inspector *i, const struct devnode *node)
 {
-	_cleanup_close_ int fd = inspect_node(i, node);
+	pid_t child = 0;
+	_cleanup_close_ int fd = inspect_node(i, node, &child);
+	_cleanup_close_ int pidfd = fd < 0 ? -EBADF : pidfd_open(child, 0);
+	struct pollfd ended = {.fd = pidfd, .events = POLLIN};
+	int r = fd < 0 ? fd : result_wait(fd);
 
-	return fd < 0 ? fd : result_wait(fd);
+	/* Whoever is answered finds nothing of ours under way any more. */
+	if (r != -ETIMEDOUT && pidfd >= 0)
+		(void)poll(&ended, 1, 1000);
+	return r;
 }

@@ -322,7 +322,7 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 	case INSPECT_PIDS:
 		return answer_pids(q, fd);
 	case INSPECT_NODE:
-		return answer_node(c, q, fd, ret_fd);
+		return answer_node(c, q, fd, reply, ret_fd);
 	default:
 		return -EINVAL;
 	}

@@ -91,6 +91,7 @@ int answer_translate(struct child *c, const struct inspect_request *q, int pidns
 int answer_scan(struct child *c, const struct inspect_request *q, int pidns_fd,
 	struct inspect_reply *reply);
 /* INSPECT_NODE: begins it, without waiting. */
-int answer_node(struct child *c, const struct inspect_request *q, int pidfd, int *ret_fd);
+int answer_node(struct child *c, const struct inspect_request *q, int pidfd,
+	struct inspect_reply *reply, int *ret_fd);
 /* Ends those that had no work for HELPER_IDLE_MSEC. */
 void helpers_expire(struct child *c);

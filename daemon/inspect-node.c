@@ -395,7 +395,8 @@ static _Noreturn void node_run(
 	_exit(0);
 }
 
-int answer_node(struct child *c, const struct inspect_request *q, int pidfd, int *ret_fd)
+int answer_node(struct child *c, const struct inspect_request *q, int pidfd,
+	struct inspect_reply *reply, int *ret_fd)
 {
 	_cleanup_close_ int theirs = -EBADF;
 	_cleanup_close_ int ours = -EBADF;
@@ -417,6 +418,7 @@ int answer_node(struct child *c, const struct inspect_request *q, int pidfd, int
 		close_fd(&ours);
 		node_run(c, q, pidfd, theirs);
 	}
+	reply->number = (uint64_t)pid;
 	*ret_fd = TAKE_FD(ours);
 	return 0;
 }

@@ -378,7 +378,7 @@ int inspect_pids_in(struct inspector *i, int pidns_fd, int32_t *pids, size_t n)
 	return ask_translate(i, INSPECT_PIDS_IN, pidns_fd, pids, n);
 }
 
-int inspect_node(struct inspector *i, const struct devnode *node)
+int inspect_node(struct inspector *i, const struct devnode *node, pid_t *ret_child)
 {
 	struct inspect_request request = {
 		.op = INSPECT_NODE,
@@ -398,7 +398,10 @@ int inspect_node(struct inspector *i, const struct devnode *node)
 	_Static_assert(sizeof(request.node.path) == sizeof(node->path), "one path, one size");
 	memcpy(request.node.path, node->path, sizeof(request.node.path));
 	r = node->pidfd < 0 ? -EBADF : ask(i, &request, node->pidfd, &reply, &fd);
-	return r < 0 ? r : fd;
+	if (r < 0)
+		return r;
+	*ret_child = (pid_t)reply.number;
+	return fd;
 }
 
 int inspect_pids_from(struct inspector *i, int pidns_fd, int32_t *pids, size_t n)

@@ -103,8 +103,9 @@ int inspect_systemd(struct inspector *i, int dirfd);
 
 struct devnode;
 
-/* Begins what devnode_change() waits for: a socket over which an int32_t will come, or its end. */
-int inspect_node(struct inspector *i, const struct devnode *node);
+/* Begins what devnode_change() waits for: a socket over which an int32_t will come, or its end; and
+ * *ret_child the process that sends it. */
+int inspect_node(struct inspector *i, const struct devnode *node, pid_t *ret_child);
 
 /* A number that is kept with a cgroup as marks are. inspect_note_get: 1 and *ret, or 0. */
 enum note {

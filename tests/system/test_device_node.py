@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Devices for containers that run already: AddDevice allows one and puts its node into the container's
+/dev; RemoveDevice takes both back. The host's own nodes stay as they are."""
+
+import errno
+import os
+import stat
+
+import agent
+from harness import equal, test
+from test_devices import KINDS, V1, lines, make_all, opens
+from world import BASE, read, where
+
+RULES = ["default deny", "allow c 1:3 rw", "allow c 1:8 r", "allow c 1:9 r"]
+ZERO, FULL = "c 1:5", "c 1:7"
+
+
+def own_dev():
+    """In a container: a /dev of its own."""
+    agent.mount("tmpfs", "/dev", "tmpfs")
+    os.chmod("/dev", 0o755)
+
+
+def look(path):
+    try:
+        st = os.lstat(path)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return stat.filemode(st.st_mode), st.st_uid, st.st_gid, os.major(st.st_rdev), os.minor(st.st_rdev)
+
+
+def fill(path):
+    with open(path, "w") as file:
+        file.write("x")
+
+
+def container(w, *path, **how):
+    """Below a cgroup with rules of the host's."""
+    # On v1 only a cgroup without children goes from all devices to some.
+    make_all("out")
+    w.host().SetDevices("/out", RULES + [f"allow {ZERO} rw", f"allow {FULL} rw"])
+    make_all("out/c1", BASE)
+    w.host().SetDevices("/out/c1", RULES)
+    one = w.container("out/c1")
+    one.run(own_dev)
+    return one
+
+
+def rules_of(w, path):
+    """What the kernel has, of all hierarchies."""
+    return lines(w.host(), "/" + path), V1 and read(f"{where('devices', path)}/devices.list")
+
+
+@test
+def test_device_add(w):
+    one = container(w)
+    before = look("/dev/zero"), rules_of(w, "out/c1")
+    equal(one.run(opens, "/dev/zero"), errno.ENOENT)
+    equal(w.host().AddDevice("/out/c1", ZERO, "rw", [("path", ("s", "zero"))]), "/dev/zero")
+    equal(one.run(opens, "/dev/zero"), 0)
+    equal(one.run(look, "/dev/zero"), ("crw-rw----", 0, 0, 1, 5))
+    equal(w.host().CheckDevice("/out/c1", ZERO, "rw")[0], True)
+    # Another, as it was asked for; and by its path, with what the host's node has
+    equal(w.host().AddDevice("/out/c1", "/dev/full", "rw", [
+        ("uid", ("u", BASE + 7)), ("gid", ("u", BASE + 8)), ("mode", ("u", 0o604))]), "/dev/full")
+    equal(one.run(look, "/dev/full"), ("crw----r--", 7, 8, 1, 7))
+    w.host().RemoveDevice("/out/c1", "/dev/full")
+    equal(one.run(look, "/dev/full"), "ENOENT")
+    w.host().RemoveDevice("/out/c1", ZERO)
+    equal(one.run(look, "/dev/zero"), "ENOENT")
+    equal(w.host().CheckDevice("/out/c1", ZERO, "rw")[0], False)
+    equal(w.host().CheckDevice("/out/c1", FULL, "rw")[0], False)
+    equal(w.host().CheckDevice("/out/c1", "c 1:3", "rw")[0], True)
+    equal(look("/dev/zero"), before[0])
+    # Nothing there to remove: still denied, and no error.
+    w.host().RemoveDevice("/out/c1", ZERO)
+
+
+@test
+def test_device_add_subdirectory(w):
+    one = container(w)
+    equal(w.host().AddDevice("/out/c1", ZERO, "r", [("path", ("s", "/dev/some/where/z"))]), "/dev/some/where/z")
+    equal(one.run(opens, "/dev/some/where/z", os.O_RDONLY), 0)
+    equal(one.run(opens, "/dev/some/where/z", os.O_RDWR), errno.EPERM)
+    w.host().RemoveDevice("/out/c1", ZERO)
+    equal(one.run(look, "/dev/some/where/z"), "ENOENT")
+
+
+@test
+def test_device_add_fails_whole(w):
+    """What cannot be given is not allowed either."""
+    one = container(w)
+    one.run(fill, "/dev/there")
+    before = rules_of(w, "out/c1")
+    for why, options, cgroup, device in (
+            ("NODE_EXISTS", [("path", ("s", "there"))], "/out/c1", ZERO),
+            ("NODE_PATH", [("path", ("s", "../x"))], "/out/c1", ZERO),
+            ("NODE_PATH", [("path", ("s", "there/x"))], "/out/c1", ZERO),
+            ("MODE", [("path", ("s", "x")), ("mode", ("u", 0o1777))], "/out/c1", ZERO),
+            ("NODE_NONE", [], "/out/c1", ZERO),
+            ("DEVICE_WIDER", [("path", ("s", "x"))], "/out/c1", "c 1:11")):
+        w.host().refused(why, "AddDevice", cgroup, device, "rw", options)
+        equal(rules_of(w, "out/c1"), before, f"{why} {device}")
+    equal(one.run(os.listdir, "/dev"), ["there"])
+
+
+@test
+def test_device_add_nobody(w):
+    make_all("empty")
+    w.host().refused("NODE_NOBODY", "AddDevice", "/empty", ZERO, "rw", [("path", ("s", "z"))])
+    equal(lines(w.host(), "/empty"), [])
+
+
+@test
+def test_device_add_rights(w):
+    """A container's root gives to what it runs itself, from what it has, and nothing to itself."""
+    one = container(w)
+    options = [("path", ("s", "z"))]
+    one.refused(("SCOPE_ROOT", "PARENT_PRIVILEGE"), "AddDevice", "/", ZERO, "rw", options)
+    make_all("out/c1/c2", 101000)
+    one.SetDevices("/c2", ["default deny", "allow c 1:8 r"])
+    two = w.container("out/c1/c2", 101000, one, 1000, 60000)
+    two.run(own_dev)
+    one.refused("DEVICE_WIDER", "AddDevice", "/c2", ZERO, "rw", options)
+    equal(one.AddDevice("/c2", "c 1:3", "rw", [("path", ("s", "null")), ("uid", ("u", 1005)),
+                                              ("mode", ("u", 0o600))]), "/dev/null")
+    equal(two.run(look, "/dev/null"), ("crw-------", 5, 0, 1, 3))
+    equal(two.run(opens, "/dev/null"), 0)
+    one.refused("UID_UNMAPPED", "AddDevice", "/c2", "c 1:3", "rw", [("path", ("s", "n")), ("uid", ("u", 70000))])
+    # Its own /dev has nothing of that.
+    equal(one.run(look, "/dev/null"), "ENOENT")
+    one.RemoveDevice("/c2", "c 1:3")
+    equal(two.run(look, "/dev/null"), "ENOENT")
+
+
+@test
+def test_device_add_host_dev(w):
+    """Who sees the host's /dev needs no node."""
+    make_all("plain")
+    user = w.user(1000, "plain/u")
+    w.host().refused("NODE_HOST", "AddDevice", "/plain/u", "/dev/zero", "rw", [])
+    w.host().AllowDevices("/plain/u", "/dev/zero", "rw")
+    equal(user.run(opens, "/dev/zero"), 0)
