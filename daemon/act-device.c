@@ -40,15 +40,17 @@ static void write_fail(struct target *t, int r)
 void device_change_run(struct op *op, struct target *t)
 {
 	struct device_change *c = t->change;
-	int r = 0;
+	int r = t->widens ? devices_widen(op, t) : 0;
 
-	if (c->v1)
+	if (r >= 0 && c->v1)
 		r = devices_write_v1(op->manager, c->v1);
-	else if (!c->same)
+	else if (r >= 0 && !c->same)
 		r = policy_write(op->manager, t->dir_fd, &c->after);
 	c->written = r >= 0;
-	if (r < 0)
-		write_fail(t, r);
+	if (r >= 0)
+		return;
+	devices_narrow(op, t);
+	write_fail(t, r);
 }
 
 void device_change_undo(struct op *op, struct target *t)
@@ -63,6 +65,7 @@ void device_change_undo(struct op *op, struct target *t)
 		r = devices_restore_v1(op->manager, c->v1);
 	else if (!c->same)
 		r = policy_write(op->manager, t->dir_fd, &c->before);
+	devices_narrow(op, t);
 	if (r < 0)
 		log_limited(LOG_WARNING, op->account,
 			"device rules that were set in part could not be set back: %s",
@@ -72,11 +75,14 @@ void device_change_undo(struct op *op, struct target *t)
 void device_change_settle(struct op *op, struct target *t)
 {
 	const struct device_change *c = t->change;
-	int r;
+	int r = 0;
 
-	if (!c->written || c->v1)
+	if (!c->written)
 		return;
-	r = governed_set(op->manager->governed, t->dir_fd, c->way->path, &c->after);
+	if (!c->v1)
+		r = governed_set(op->manager->governed, t->dir_fd, c->way->path, &c->after);
+	if (r >= 0 && t->widens)
+		r = devices_widened(op, t);
 	if (r < 0)
 		log_limited(LOG_NOTICE, op->account, "%s is not watched over: %s, ignoring",
 			c->way->path, strerror(-r));

@@ -195,28 +195,27 @@ static int files_open(struct device_change_v1 *c, int dirfd)
 }
 
 /* The topmost cgroup's is as a new one's: all. */
-static int parent_state(const struct target *t, struct device_rules *ret)
+static int parent_state(int dirfd, bool is_top, struct device_rules *ret)
 {
 	_cleanup_close_ int fd = -EBADF;
 	bool hidden;
 
 	*ret = (struct device_rules){.allow = true, .v1 = true};
-	if (t->place.depth == 0)
+	if (is_top)
 		return 0;
-	fd = openat(t->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+	fd = openat(dirfd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
 	return fd < 0 ? -errno : devway_state_v1(fd, ret, &hidden);
 }
 
-static int change_plan(
-	struct op *op, struct target *t, struct device_change_v1 *c, bool has_children)
+static int change_plan(const struct device_call *call, int dirfd, bool is_top, bool has_children,
+	struct device_change_v1 *c)
 {
-	const struct device_call *call = op->devices;
 	_cleanup_rules_ struct device_rules parent = {0};
 	bool reset;
-	int r = parent_state(t, &parent);
+	int r = parent_state(dirfd, is_top, &parent);
 
 	if (r >= 0)
-		r = devway_state_v1(t->dir_fd, &c->before, &c->hidden);
+		r = devway_state_v1(dirfd, &c->before, &c->hidden);
 	if (r >= 0)
 		r = state_wanted(call, &c->before, &parent, &c->after);
 	if (r < 0)
@@ -231,7 +230,8 @@ static int change_plan(
 	return r < 0 ? r : writes_try(c, &parent, has_children);
 }
 
-int devices_plan_v1(struct op *op, struct target *t, struct device_change_v1 **ret)
+int devices_plan_v1(
+	struct op *op, int dirfd, bool is_top, bool has_children, struct device_change_v1 **ret)
 {
 	__attribute__((cleanup(change_freep))) struct device_change_v1 *c = calloc(1, sizeof(*c));
 	int r;
@@ -239,13 +239,19 @@ int devices_plan_v1(struct op *op, struct target *t, struct device_change_v1 **r
 	if (!c)
 		return -ENOMEM;
 	c->allow_fd = c->deny_fd = -EBADF;
-	r = files_open(c, t->dir_fd);
+	r = files_open(c, dirfd);
 	if (r >= 0)
-		r = change_plan(op, t, c, t->way[t->place.n - 1].children > 0);
+		r = change_plan(op->devices, dirfd, is_top, has_children, c);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(c);
 	return 0;
+}
+
+int devices_plan_v1_target(struct op *op, struct target *t, struct device_change_v1 **ret)
+{
+	return devices_plan_v1(
+		op, t->dir_fd, t->place.depth == 0, t->way[t->place.n - 1].children > 0, ret);
 }
 
 static char *number_text(uint32_t number, char *buf, size_t size)

@@ -17,9 +17,12 @@ struct device_change_v1 {
 	struct device_v1_write *write;
 };
 
-/* What is to be written. 0; -EPERM: the parent does not have it; -EBUSY: it has children, and takes
- * no change from all to none or back; -EOPNOTSUPP: v1 has no such rules; -ENOMEM ... */
-int devices_plan_v1(struct op *op, struct target *t, struct device_change_v1 **ret);
+/* What is to be written to make the call's change in the cgroup that dirfd is. 0; -EPERM: the
+ * parent does not have it; -EBUSY: it has children, and takes no change from all to none or back;
+ * -EOPNOTSUPP: v1 has no such rules; -ENOMEM ... */
+int devices_plan_v1(
+	struct op *op, int dirfd, bool is_top, bool has_children, struct device_change_v1 **ret);
+int devices_plan_v1_target(struct op *op, struct target *t, struct device_change_v1 **ret);
 struct device_change_v1 *device_change_v1_free(struct device_change_v1 *c);
 
 /* Writes all, or takes back what was written and returns why. */

@@ -208,6 +208,17 @@ static enum reason range_append(
 	return one.access ? rules_error(device_rules_add(ret, &one)) : REASON_OK;
 }
 
+/* What it may be given it may know of. */
+static bool any_granted(
+	struct op *op, const struct device_rule *rule, const struct device_range *range)
+{
+	for (unsigned i = 0; i < op->n_targets; i++)
+		if (op->targets[i].reason == REASON_OK &&
+			devices_granted(op, &op->targets[i], rule, range, 1))
+			return true;
+	return false;
+}
+
 enum reason devices_ranges(struct op *op, const struct device_rule *rule, struct device_rules *ret)
 {
 	_cleanup_free_ struct device_range *range = NULL;
@@ -227,7 +238,7 @@ enum reason devices_ranges(struct op *op, const struct device_rule *rule, struct
 	if (r < 0)
 		return resolve_error(op, r);
 	for (unsigned i = 0; reason == REASON_OK && i < n; i++) {
-		if (tells && !devices_visible(op, &range[i]))
+		if (tells && !devices_visible(op, &range[i]) && !any_granted(op, rule, &range[i]))
 			continue;
 		seen++;
 		reason = range_append(rule, &range[i], ret);
@@ -395,7 +406,7 @@ static int gather_v1(struct op *op, struct target *t, struct device_change *c)
 	if (!c->facts)
 		return -ENOMEM;
 	c->n_facts = 1;
-	r = devices_plan_v1(op, t, &c->v1);
+	r = devices_plan_v1_target(op, t, &c->v1);
 	c->facts[0] = (struct device_level){
 		.flags_ok = true, .ours = r == -EPERM ? NO : YES, .others = YES};
 	return r == -EPERM ? 0 : r;
@@ -435,14 +446,6 @@ int devices_gather(struct op *op, struct target *t)
 	t->facts.devices = c->facts;
 	t->facts.n_devices = c->n_facts;
 	t->facts.have |= FACT_DEVICES;
-	return 0;
-}
-
-int devices_gather_grant(struct op *op, struct target *t)
-{
-	(void)op;
-	t->facts.granted = false;
-	t->facts.have |= FACT_GRANT;
 	return 0;
 }
 

@@ -56,6 +56,15 @@ int devices_gather_grant(struct op *op, struct target *t);
 char *devices_detail(
 	const struct op *op, const struct target *t, enum reason reason, unsigned level);
 
+/* Does the policy file grant what the rule says, or these devices, at the target? */
+bool devices_granted(struct op *op, struct target *t, const struct device_rule *rule,
+	const struct device_range *range, unsigned n);
+/* cgmd's rules on the way follow what is granted; and back; and once all is done, what else that
+ * has widened goes to op->reply.names. */
+int devices_widen(struct op *op, struct target *t);
+void devices_narrow(struct op *op, struct target *t);
+int devices_widened(struct op *op, struct target *t);
+
 /* The bytes of a policy with these rules, whose names stand for what they do now. */
 int devices_compile(struct manager *m, const struct device_rules *rules, struct device_policy *ret);
 

@@ -11,6 +11,7 @@
 #include "../policy/program.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "devices-v1.h"
 #include "manager.h"
 
 #define LIST_FILE "devices.list"
@@ -22,6 +23,8 @@ static void level_done(struct devway_level *l)
 		devprog_foreign_done(&l->others[i]);
 	free(l->others);
 	device_policy_done(&l->policy);
+	device_policy_done(&l->wider);
+	device_change_v1_free(l->wider_v1);
 	close_fd(&l->fd);
 }
 

@@ -11,6 +11,7 @@
 #include "devprog.h"
 #include "hierarchy.h"
 
+struct device_change_v1;
 struct manager;
 
 /* A cgroup on the way that has something to say. */
@@ -24,6 +25,9 @@ struct devway_level {
 	struct device_policy policy; /* data NULL: none of cgmd's */
 	unsigned n_others;
 	struct devprog_foreign *others; /* one without a name could not be looked at */
+	/* What a grant of the policy file made of it; see devices_widen(). */
+	struct device_policy wider;
+	struct device_change_v1 *wider_v1;
 };
 
 /* Topmost first. The last is always the target's. */

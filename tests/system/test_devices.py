@@ -284,6 +284,80 @@ def test_device_three_deep(w):
     refused(w, user, "PARENT_PRIVILEGE", "SetDevices", "", [f"allow {ZERO} rwm"])
 
 
+# What the policy file grants.
+
+def policy(w, text):
+    """A policy file, and the options that name it."""
+    path = f"{w.directory}/policy.conf"
+    write(path, text)
+    return ("--policy", path)
+
+
+@bare
+def test_device_granted(w):
+    w.start(*policy(w, f"""[devices /lxc/c*]
+uid = {world.BASE}
+allow = c 1:7, /dev/random
+access = rw
+"""))
+    d = Devices(w)
+    for path, uid in (("lxc", 0), ("lxc/c1", world.BASE), ("lxc/c2", world.BASE)):
+        make_all(path, uid)
+        d.host.SetDevices("/" + path, [f"allow {NULL} rwm"])
+    one = w.container("lxc/c1")
+    d.only("lxc/c1", "null")
+    # Neither what is not granted, nor more access, nor by another call.
+    refused(w, one, "SCOPE_ROOT", "AllowDevices", "", ZERO, "rw")
+    refused(w, one, "SCOPE_ROOT", "AllowDevices", "", FULL, "rwm")
+    refused(w, one, "SCOPE_ROOT", "SetDevices", "", [f"allow {FULL} rw"])
+    refused(w, one, "SCOPE_ROOT", "DenyDevices", "", FULL, "rw")
+    # What is widened above is nobody's below to know.
+    equal(one.AllowDevices("", FULL, "rw"), [])
+    d.only("lxc/c1", "null", "full")
+    d.only("lxc/c2", "null")
+    d.only("lxc", "null", "full")
+    assert "the rules of /lxc are wider now" in w.daemon.log(), w.daemon.log()
+    one.AllowDevices("/", "/dev/random", "r")
+    equal(d.opens("lxc/c1", "random", os.O_RDONLY), True)
+    equal(d.opens("lxc/c1", "random", os.O_WRONLY), False)
+    # Whom the section does not name.
+    make_all("lxc/c3", 300000)
+    other = w.container("lxc/c3", 300000)
+    refused(w, other, "SCOPE_ROOT", "AllowDevices", "", FULL, "rw")
+    make_all("lxc/d", world.BASE)
+    refused(w, w.container("lxc/d"), "SCOPE_ROOT", "AllowDevices", "", FULL, "rw")
+
+
+@bare
+def test_device_granted_siblings(w):
+    w.start(*policy(w, "[devices /p/x]\nallow = c 1:7\n"))
+    d = Devices(w)
+    make_all("p")
+    d.host.SetDevices("/p", [f"allow {NULL} rwm"])
+    for path in ("p/x", "p/y", "p/z"):
+        make_all(path)
+    widened = d.host.AllowDevices("/p/x", FULL, "rw")
+    equal(set(widened), {"/p/y", "/p/z"})
+    d.only("p", "null", "full")
+
+
+@bare
+def test_device_granted_not_others(w):
+    """A program that is not cgmd's is not widened, and nothing is left half done."""
+    if "unified" not in KINDS:
+        raise Skip("no cgroup v2")
+    w.start(*policy(w, "[devices /p/**]\nallow = c 1:7\n"))
+    d = Devices(w)
+    make_all("p")
+    d.host.SetDevices("/p", [f"allow {NULL} rwm"])
+    make_all("p/q")
+    make_all("p/q/x")
+    bpf.attach(where("unified", "p/q"), bpf.denies(1, 7), name="theirs")
+    message = refused(w, d.host, "DEVICE_WIDER", "AllowDevices", "/p/q/x", FULL, "rw")
+    assert "theirs in /p/q" in message, message
+    d.only("p/q/x", "null")
+
+
 # Programs of others.
 
 @each("multi", "override", "plain")
