@@ -65,7 +65,7 @@ static int resolve(struct op *op, const struct device_rule *rule)
 	int r;
 
 	if (!rule->name[0])
-		return range_add(&op->reply, &rule->range, "");
+		return range_add(&op->reply, &rule->range, ""); /* tells nothing */
 	r = devname_resolve(op->manager->devnames, rule->name, &entry, &n);
 	for (unsigned i = 0; r >= 0 && i < n; i++)
 		if (devices_visible(op, &entry[i].range))
@@ -84,7 +84,14 @@ static void resolve_collect(struct op *op)
 						  : REASON_DEVICE_MISSING;
 }
 
-const struct act act_resolve_device = {.prepare = devices_prepare, .collect = resolve_collect};
+static enum reason resolve_prepare(struct op *op, struct target *t)
+{
+	enum reason reason = devices_own_prepare(op, t);
+
+	return reason == REASON_OK ? devices_prepare(op, t) : reason;
+}
+
+const struct act act_resolve_device = {.prepare = resolve_prepare, .collect = resolve_collect};
 
 /*
  * ListGpus.

@@ -154,7 +154,7 @@ static enum reason own_read(struct op *op)
 bool devices_visible(struct op *op, const struct device_range *range)
 {
 	const struct device_call *c = op->devices;
-	bool reads = true, writes = true;
+	bool reads = c->own_known, writes = c->own_known;
 
 	for (unsigned i = 0; !c->host_root && i < c->n_own; i++) {
 		reads &= devway_allows(c->own[i], range, DEVICE_READ, NULL, NULL) != NO;
@@ -196,6 +196,15 @@ static bool is_telling(const char *name)
 	const struct device_form *form = device_form_find(name);
 
 	return form && form->kind != DEVICE_FORM_FIXED;
+}
+
+/* Names of one card or node: where it is not, the name is wrong; others stand for none. */
+static bool is_one(const char *name)
+{
+	const struct device_form *form = device_form_find(name);
+
+	return form && (form->kind == DEVICE_FORM_PATH || strstr(form->form, "<ADDRESS>") ||
+			       strstr(form->form, "<N>"));
 }
 
 static enum reason range_append(
@@ -243,8 +252,11 @@ enum reason devices_ranges(struct op *op, const struct device_rule *rule, struct
 		seen++;
 		reason = range_append(rule, &range[i], ret);
 	}
-	/* Of what only some is not to be had, that is left out. */
-	return reason == REASON_OK && tells && n > 0 && seen == 0 ? REASON_DEVICE_MISSING : reason;
+	/* Of what only some is not to be had, that is left out. If it is all, the answer is that of
+	 * a host that has none. */
+	return reason == REASON_OK && n > 0 && seen == 0 && is_one(rule->name)
+		       ? REASON_DEVICE_MISSING
+		       : reason;
 }
 
 enum reason devices_prepare(struct op *op, struct target *t)
