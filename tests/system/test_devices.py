@@ -284,6 +284,71 @@ def test_device_three_deep(w):
     refused(w, user, "PARENT_PRIVILEGE", "SetDevices", "", [f"allow {ZERO} rwm"])
 
 
+@test
+def test_device_hidden(w):
+    """What its cgroup may not have answers as what does not exist."""
+    d = Devices(w)
+    make_all("c1", world.BASE)
+    d.host.SetDevices("/c1", [f"allow {NULL} rw", "allow all-mknod m"])
+    one = w.container("c1")
+    one.Create("all", "x")
+    equal(one.ResolveDevice("/dev/null"), [("c", 1, 3, "/dev/null")])
+    said = set()
+    for name in ("/dev/zero", "/dev/no-such-node", "/dev/fd", "/dev/shm", "gpu@0000:ff:1f.7"):
+        said.add(refused(w, one, "DEVICE_MISSING", "ResolveDevice", name).replace(name, "NAME"))
+        for member in ("AllowDevices", "DenyDevices", "CheckDevice"):
+            refused(w, one, "DEVICE_MISSING", member, "/x", name, "r")
+        refused(w, one, "DEVICE_MISSING", "SetDevices", "/x", [f"allow {name} r"])
+    equal(len(said), 1)
+    equal(one.ResolveDevice("fuse"), [])
+    # Numbers are everybody's.
+    equal(one.CheckDevice("/x", ZERO, "r")[:2], (False, "/"))
+    for gpus in (one.ListGpus(), [g for g in one.ResolveDevice("gpu")]):
+        equal(gpus, [])
+
+
+def node_at(path, minor):
+    """A node of /dev/null's kind at this path, in place of what is there, and an event as if it were new."""
+    if os.path.lexists(path):
+        os.unlink(path)
+    if minor is None:
+        return
+    os.mknod(path, 0o666 | stat.S_IFCHR, os.makedev(1, minor))
+    write("/sys/class/mem/null/uevent", "add")
+
+
+@test
+def test_device_renumbered(w):
+    """Rules with names follow the devices, and nothing else is touched."""
+    if "unified" not in KINDS:
+        raise Skip("no cgroup v2")
+    d = Devices(w)
+    name = f"/dev/cgmd-test-{os.getpid()}"
+    make("unified", "x")
+    make("unified", "y")
+    try:
+        d.host.run(node_at, name, 5)
+        d.host.SetDevices("/x", [f"allow {name} rw", f"allow {NULL} rw"])
+        d.host.SetDevices("/y", [f"allow {ZERO} rw", f"allow {NULL} rw"])
+        equal(d.host.CheckDevice("/x", ZERO, "rw")[0], True)
+        listed = d.host.ListDevices("/x")
+        d.host.run(node_at, name, 7)
+        wait_until(lambda: d.host.CheckDevice("/x", FULL, "rw")[0], "the rule follows")
+        equal(d.host.CheckDevice("/x", ZERO, "rw")[0], False)
+        equal(d.host.CheckDevice("/x", NULL, "rw")[0], True)
+        equal(d.host.ListDevices("/x"), listed)
+        equal([d.host.CheckDevice("/y", n, "rw")[0] for n in (NULL, ZERO, FULL)], [True, True, False])
+        # Also what happened while nobody was there.
+        w.daemon.kill()
+        d.host.run(node_at, name, 5)
+        w.start()
+        d.host.reconnect()
+        equal(d.host.CheckDevice("/x", ZERO, "rw")[0], True)
+        equal(d.host.CheckDevice("/x", FULL, "rw")[0], False)
+    finally:
+        d.host.run(node_at, name, None)
+
+
 # What the policy file grants.
 
 def policy(w, text):
