@@ -9,8 +9,6 @@
 #include "facts.h"
 #include "manager.h"
 
-#define FEATURES_MAX 8
-
 static void value_api_version(struct peer *peer, struct reply *ret)
 {
 	(void)peer;
@@ -42,19 +40,43 @@ static void value_Layout(struct peer *peer, struct reply *ret)
 	text_set(ret, !v2 ? "v1" : v1 ? "hybrid" : "v2");
 }
 
-static void value_Features(struct peer *peer, struct reply *ret)
+static bool has_devices_v1(const struct manager *m)
 {
-	const struct hierarchies *all = &peer->manager->hierarchies;
-	unsigned n = 0;
+	const struct hierarchies *all = &m->hierarchies;
 
-	ret->names = calloc(FEATURES_MAX + 1, sizeof(*ret->names));
-	if (!ret->names) {
-		ret->reason = REASON_INTERNAL;
-		return;
-	}
 	for (unsigned i = 0; i < all->n; i++)
 		if (!all->list[i].v2 && hierarchy_governs_devices(&all->list[i]))
-			ret->names[n++] = strdup("devices-v1");
+			return true;
+	return false;
+}
+
+static void value_Features(struct peer *peer, struct reply *ret)
+{
+	const struct manager *m = peer->manager;
+	enum devprog_kind kind = devprog_kind(m->devprog);
+	const struct {
+		const char *name;
+		bool has;
+	} features[] = {
+		{"devices-v1", has_devices_v1(m)},
+		{"devices-v2", kind != DEVPROG_NONE},
+		/* A program for each distinct policy: storage is what the kernel lacks. */
+		{"devices-programs", kind == DEVPROG_PROGRAMS},
+		{"gpu", m->devnames},
+	};
+	const size_t max = sizeof(features) / sizeof(features[0]);
+	size_t n = 0;
+
+	ret->names = calloc(max + 1, sizeof(*ret->names));
+	for (size_t i = 0; ret->names && i < max; i++) {
+		if (!features[i].has)
+			continue;
+		ret->names[n] = strdup(features[i].name);
+		if (!ret->names[n++])
+			ret->reason = REASON_INTERNAL;
+	}
+	if (!ret->names)
+		ret->reason = REASON_INTERNAL;
 }
 
 static enum reason scope_append(struct op *op, struct target *t, struct reply *ret)

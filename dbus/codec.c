@@ -330,7 +330,7 @@ static int encode_array(sd_bus_message *m, char type, const char *members, size_
 
 static int append_pair(sd_bus_message *m, const struct reply *v, size_t i)
 {
-	int r = append_text(m, v->pairs[i].key);
+	int r = append_shown(m, v->pairs[i].key);
 
 	return r < 0 ? r : append_shown(m, v->pairs[i].value);
 }

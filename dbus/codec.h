@@ -18,6 +18,9 @@ enum reason decode_request(sd_bus_message *m, const struct method *method, struc
  * UTF-8, which alone D-Bus carries; other errors are sd-bus' own. */
 int encode_values(sd_bus_message *m, const char *signature, const struct reply *values);
 
+/* What to tell then. */
+#define ANSWER_NOT_TEXT "the answer is not UTF-8, and D-Bus carries nothing else"
+
 /* "controller:cgroup", "cgroup device access" or what the request has of it, for messages; buf is
  * always terminated. */
 void request_object(const struct request *request, char *buf, size_t size);

@@ -256,7 +256,6 @@ int dispatch_reply(sd_bus_message *m, const struct request *request, const struc
 		r = answer_send(m, answer);
 	sd_bus_message_unref(answer);
 	if (r == -EILSEQ)
-		return answer_error(m, failure_name(request->method, KIND_FAILED),
-			"the answer is not UTF-8, and D-Bus carries nothing else");
+		return answer_error(m, failure_name(request->method, KIND_FAILED), ANSWER_NOT_TEXT);
 	return r;
 }

@@ -97,6 +97,8 @@ static int finish(const struct property_call *c, int r, sd_bus_message *answer)
 	if (r > 0)
 		r = answer_send(c->m, answer);
 	sd_bus_message_unref(answer);
+	if (r == -EILSEQ)
+		return answer_error(c->m, error_name(KIND_FAILED), ANSWER_NOT_TEXT);
 	return r;
 }
 
