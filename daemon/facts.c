@@ -95,9 +95,12 @@ static enum reason hierarchies_of_devices(struct op *op, const struct hierarchy 
 		if (!all->list[i].v2 && hierarchy_governs_devices(&all->list[i]))
 			ret[(*n)++] = &all->list[i];
 	/* What is about no cgroup still asks who it is that asks. */
-	if (*n == 0 && all->n > 0 && !op->request.cgroup)
+	if (*n == 0 && all->n > 0 && op->question.action == ACTION_DEVICE_NAMES)
 		ret[(*n)++] = &all->list[0];
-	return *n > 0 ? REASON_OK : REASON_DEVICES_OFF;
+	if (*n > 0)
+		return REASON_OK;
+	op->reply.detail = strdup(devprog_why(op->manager->devprog));
+	return REASON_DEVICES_OFF;
 }
 
 static enum reason targets_init(struct op *op, const struct hierarchy *const *found, unsigned n)

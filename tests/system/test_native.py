@@ -9,7 +9,7 @@ import xml.etree.ElementTree
 
 import wire
 import world
-from harness import Skip, each, equal, needs, test
+from harness import Skip, bare, each, equal, needs, test
 from test_clients import BUS, PYTHON, WHO, Tool, busctl, client_of
 from test_clients import NAME as OLD_NAME
 from world import PURE, REASONS, where
@@ -211,8 +211,34 @@ def test_properties(w, who):
     equal(every["Version"], version(w))
     equal(every["Layout"], "v2" if PURE else "hybrid" if world.have("unified") else "v1")
     equal("devices-v1" in every["Features"], world.have("devices") and not PURE)
-    known = ("devices-v1", "devices-v2", "devices-programs", "gpu")
-    equal([f for f in every["Features"] if f not in known], [])
+
+
+@bare
+def test_features(w):
+    """What runs is what is told."""
+    def features(*options):
+        w.start(*options)
+        told = ask(w.host(), "Get", INTERFACE, "Features")
+        w.daemon.stop()
+        w.clients.clear()
+        return told
+    v1 = ["devices-v1"] if world.have("devices") and not PURE else []
+    v2 = ["devices-v2"] if world.have("unified") else []
+    equal(features("--device-programs", "off"), v1 + ["gpu"])
+    equal(features("--device-programs", "programs"), v1 + v2 + ["devices-programs"] * len(v2) + ["gpu"])
+    equal(features("--device-programs", "storage"), v1 + v2 + ["gpu"])
+    assert features()[:len(v1 + v2)] == v1 + v2
+    if v1:
+        equal(features("-M", "devices", "--device-programs", "off"), ["gpu"])
+
+
+@bare
+def test_no_hierarchy_of_devices(w):
+    """Where nothing governs them, that and why is told to who wants to change something."""
+    w.start("--device-programs", "off", *([] if PURE else ["-M", "devices"]))
+    client = w.container()
+    message = client.refused("DEVICES_OFF", "SetDevices", "", ["default deny"])
+    assert "--device-programs=off" in message or "cgroup v2" in message, message
 
 
 @test
