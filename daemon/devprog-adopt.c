@@ -74,21 +74,19 @@ static int old_policy(const struct old *o, uint64_t cgroup, struct device_policy
 	return 1;
 }
 
-/* Without a policy first, for somebody else might hold the link. */
+/* It may have gone when ours took the place of its pin. */
 static int old_detach(struct devprog *d, const struct old *o, int fd, uint64_t cgroup)
 {
-	const struct bpf_cgroup_storage_key key = {
-		.cgroup_inode_id = cgroup, .attach_type = BPF_CGROUP_DEVICE};
 	bool stored = o->map.type == BPF_MAP_TYPE_CGROUP_STORAGE;
-	_cleanup_free_ void *zero = calloc(1, o->map.value_size);
-	int r;
+	struct devprog_attached have;
+	int r = devprog_query_locked(d, fd, &have);
 
-	if (!zero)
-		return -ENOMEM;
-	if (stored)
-		bpf_map_update_elem(o->map_fd, &key, zero, BPF_EXIST);
+	if (r < 0 || !devprog_has(&have, o->id))
+		return r;
 	r = pin_detach(d, fd, cgroup, stored ? o->map.value_size : NO_CLASS, o->id, o->prog_fd);
-	return r == -ENOENT ? 0 : r;
+	if (r == -ENOENT)
+		r = stored ? storage_silence(o->map_fd, o->map.value_size, cgroup) : -EBUSY;
+	return r;
 }
 
 /* The lock is held, so that no newer policy is overwritten. */

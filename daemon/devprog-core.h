@@ -49,6 +49,7 @@ int devprog_set_locked(struct devprog *d, int fd, const struct device_policy *po
 int devprog_get_locked(
 	struct devprog *d, int fd, const struct devprog_attached *have, struct device_policy *ret);
 
+bool devprog_has(const struct devprog_attached *have, uint32_t id);
 struct class *class_by_id(struct devprog *d, uint32_t id);
 
 /* ---- devprog-storage.c: kind STORAGE */
@@ -56,6 +57,10 @@ struct class *class_by_id(struct devprog *d, uint32_t id);
 /* 1 and *ret, or 0. */
 int storage_get(const struct class *c, uint64_t cgroup, struct device_policy *ret);
 int storage_set(struct devprog *d, int fd, uint64_t cgroup, const struct device_policy *policy);
+/* For what is attached by a link that somebody else holds: it has no opinion any more. Tasks that
+ * are being judged may have got the list of programs before ours was in it; they are waited for.
+ * -EBUSY: that cannot be done. */
+int storage_silence(int map_fd, size_t size, uint64_t cgroup);
 /* Detaches all of ours but one. */
 int storage_drop_all(struct devprog *d, int fd, uint64_t cgroup,
 	const struct devprog_attached *have, const struct class *but);

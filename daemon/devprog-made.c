@@ -104,8 +104,12 @@ int made_drop_all(struct devprog *d, int fd, uint64_t cgroup, const struct devpr
 
 	for (unsigned i = 0; i < have->n; i++) {
 		const struct made *m = made_find(d, have->one[i].id);
-		int r = m && m != but ? pin_detach(d, fd, cgroup, NO_CLASS, m->id, m->prog_fd) : 0;
+		int r = 0;
 
+		if (m && m != but)
+			r = pin_detach(d, fd, cgroup, NO_CLASS, m->id, m->prog_fd);
+		if (r == -ENOENT)
+			r = -EBUSY; /* a link that somebody else holds */
 		result = result < 0 ? result : r;
 	}
 	return result;

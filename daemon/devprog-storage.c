@@ -7,8 +7,10 @@
  */
 #include <bpf/bpf.h>
 #include <errno.h>
+#include <linux/membarrier.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
 #include "cleanup.h"
 #include "devprog-core.h"
@@ -47,23 +49,27 @@ int storage_get(const struct class *c, uint64_t cgroup, struct device_policy *re
 	return 1;
 }
 
-static bool is_attached(const struct devprog_attached *have, uint32_t id)
+int storage_silence(int map_fd, size_t size, uint64_t cgroup)
 {
-	for (unsigned i = 0; i < have->n; i++)
-		if (have->one[i].id == id)
-			return true;
-	return false;
+	const struct bpf_cgroup_storage_key key = {
+		.cgroup_inode_id = cgroup, .attach_type = BPF_CGROUP_DEVICE};
+	_cleanup_free_ void *zero = calloc(1, size);
+
+	if (!zero)
+		return -ENOMEM;
+	/* It waits for a grace period of RCU. */
+	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
+		return -EBUSY;
+	return bpf_map_update_elem(map_fd, &key, zero, BPF_EXIST);
 }
 
-/* Zero at once: detaching by a link may come later, and nothing that is attached again is to have
- * an old policy. */
+/* Its storage stays as it is: to somebody who is being judged just now it may still be all there
+ * is. */
 static int storage_drop(struct devprog *d, int fd, uint64_t cgroup, const struct class *c)
 {
-	int r = storage_put(c, cgroup, "", 1);
+	int r = pin_detach(d, fd, cgroup, c->size, c->id, c->prog_fd);
 
-	if (r < 0 && r != -ENOENT)
-		return r;
-	return pin_detach(d, fd, cgroup, c->size, c->id, c->prog_fd);
+	return r == -ENOENT ? storage_silence(c->map_fd, c->size, cgroup) : r;
 }
 
 /* Detaches all of ours but one. */
@@ -114,13 +120,11 @@ int storage_set(struct devprog *d, int fd, uint64_t cgroup, const struct device_
 	r = devprog_query_locked(d, fd, &have);
 	if (r < 0)
 		return r;
-	if (!is_attached(&have, c->id))
+	if (!devprog_has(&have, c->id))
 		r = storage_attach(d, fd, cgroup, c, policy, put == 0);
 	else
 		r = put;
 	if (r < 0)
 		return r;
-	/* It is in force. A class that cannot be detached is zero, which is as good. */
-	r = storage_drop_all(d, fd, cgroup, &have, c);
-	return r == -ENOENT ? 0 : r;
+	return storage_drop_all(d, fd, cgroup, &have, c);
 }

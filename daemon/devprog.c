@@ -291,6 +291,14 @@ int devprog_query(struct devprog *d, int fd, struct devprog_attached *ret)
 	return r;
 }
 
+bool devprog_has(const struct devprog_attached *have, uint32_t id)
+{
+	for (unsigned i = 0; i < have->n; i++)
+		if (have->one[i].id == id)
+			return true;
+	return false;
+}
+
 bool devprog_ancestor_allows(const struct devprog_attached *above)
 {
 	return above->n == 0 || (above->flags & BPF_F_ALLOW_MULTI);
@@ -374,9 +382,6 @@ int devprog_policy_clear(struct devprog *d, int fd)
 	if (r >= 0)
 		r = d->kind == DEVPROG_STORAGE ? storage_drop_all(d, fd, cgroup, &have, NULL)
 					       : made_drop_all(d, fd, cgroup, &have, NULL);
-	/* What somebody holds by a link of his own has no opinion any more. */
-	if (r == -ENOENT && d->kind == DEVPROG_STORAGE)
-		r = 0;
 	pthread_mutex_unlock(&d->lock);
 	return r;
 }

@@ -76,7 +76,8 @@ int devprog_policy_get(struct devprog *d, int fd, struct device_policy *ret);
  * between, both). Attaches where nothing of ours is, which is also how it repairs what somebody
  * has detached; goes to another class by attaching the new one before the old one is detached.
  * -EPERM: an ancestor's or the cgroup's own flags forbid it (see devprog_ancestor_allows());
- * -E2BIG: 64 programs are attached, or the policy is too large; -ENODEV, -ENOENT: removed.
+ * -E2BIG: 64 programs are attached, or the policy is too large; -ENODEV, -ENOENT: removed. -EBUSY:
+ * it is in force, and so is an older one, whose link somebody else holds.
  */
 int devprog_policy_set(struct devprog *d, int fd, const struct device_policy *policy);
 /* Takes ours away; 0 also if there is nothing. */
@@ -87,7 +88,7 @@ int devprog_policy_clear(struct devprog *d, int fd);
  * of a daemon that had no bpffs. The policy goes over to ours, then they are detached: at every
  * moment it is in force. If ours is attached and has one, that is the newer. Returns how many were
  * detached, 0: there is none. -EPROTO: at least one has a policy that we cannot read; it is left
- * where it is.
+ * where it is. -EBUSY: ours is in force, and so is one whose link somebody else holds.
  */
 int devprog_adopt(
 	struct devprog *d, struct inspector *i, int fd, const struct devprog_attached *attached);

@@ -114,10 +114,19 @@ static struct devprog *start(const struct mode *mode)
 	return d;
 }
 
+static pid_t opener;
+
+/* What a test before has left when it failed goes. */
 static const struct mode *need(void **state)
 {
 	if (top < 0)
 		skip();
+	if (opener > 0) {
+		kill(opener, SIGKILL);
+		waitpid(opener, NULL, 0);
+		opener = 0;
+	}
+	remove_all(top);
 	return *state;
 }
 
@@ -273,6 +282,7 @@ static struct opener opener_start(int fd)
 		enter(fd);
 		open_for_ever(o.report);
 	}
+	opener = o.pid;
 	wait_rounds(o.report, 2);
 	return o;
 }
@@ -282,6 +292,7 @@ static void opener_end(struct opener *o)
 	wait_rounds(o->report, 10);
 	kill(o->pid, SIGKILL);
 	assert_int_equal(waitpid(o->pid, NULL, 0), o->pid);
+	opener = 0;
 	munmap(o->report, sizeof(*o->report));
 }
 
@@ -598,6 +609,39 @@ static void test_drift(void **state)
 	finish(d);
 }
 
+/* Somebody holds a link of ours, and has taken its pin away: it cannot be detached, but has no
+ * opinion any more, or it is said that it is in force. */
+static void test_held(void **state)
+{
+	const struct mode *mode = need(state);
+	struct devprog *d = start(mode);
+	bool stored = mode->kind == DEVPROG_STORAGE;
+	int fd = cgroup_new(top, "x"), link;
+	char path[PATH_MAX];
+
+	set(d, fd, FULL_DEVICE, 0);
+	assert_true(pin_find(fd, path));
+	link = bpf_obj_get(path);
+	assert_true(link >= 0);
+	assert_int_equal(unlink(path), 0);
+	if (stored) {
+		set(d, fd, ZERO_DEVICE, 40);
+		assert_false(denied_in(fd, "/dev/full"));
+		assert_policy(d, fd, ZERO_DEVICE, 40);
+	} else {
+		struct device_policy policy = policy_make(d, ZERO_DEVICE, 40);
+
+		assert_int_equal(devprog_policy_set(d, fd, &policy), -EBUSY);
+		device_policy_done(&policy);
+	}
+	assert_true(denied_in(fd, "/dev/zero"));
+	assert_int_equal(devprog_policy_clear(d, fd), stored ? 0 : -EBUSY);
+	assert_false(denied_in(fd, "/dev/zero"));
+	close(link);
+	cgroup_end(top, fd, "x");
+	finish(d);
+}
+
 static void test_flags(void **state)
 {
 	static const uint32_t flags[] = {0, BPF_F_ALLOW_OVERRIDE, BPF_F_ALLOW_MULTI};
@@ -823,6 +867,7 @@ static void restart(const struct mode *from, const struct mode *to, unsigned mor
 	struct devprog_attached have;
 	struct device_policy none;
 	unsigned others = 0;
+	bool held = false;
 	struct opener o;
 
 	set(d, fd, ZERO_DEVICE, more);
@@ -838,15 +883,17 @@ static void restart(const struct mode *from, const struct mode *to, unsigned mor
 		assert_int_equal(count_ours(d, fd, NULL), 0);
 		assert_int_equal(devprog_policy_get(d, fd, &none), 0);
 		assert_int_equal(devprog_query(d, fd, &have), 0);
-		/* Without a bpffs what was pinned there loses its policy, not its place. */
-		assert_int_equal(devprog_adopt(d, inspector, fd, &have), 1);
+		/* Without a bpffs what was pinned there loses its policy, or is said to be in force
+		 * still. */
+		held = from->pins && !to->pins;
+		assert_int_equal(devprog_adopt(d, inspector, fd, &have),
+			held && from->kind == DEVPROG_PROGRAMS ? -EBUSY : 1);
 		assert_int_equal(count_ours(d, fd, &others), 1);
-		if (!from->pins || to->pins)
-			assert_int_equal(others, 0);
+		assert_int_equal(others, held);
 		assert_policy(d, fd, ZERO_DEVICE, more);
 	}
 	assert_int_equal(devprog_query(d, fd, &have), 0);
-	if (others == 0)
+	if (!held)
 		assert_int_equal(devprog_adopt(d, inspector, fd, &have), 0);
 	set(d, fd, ZERO_DEVICE, more + 1);
 	assert_no_wrong(o.report);
@@ -1050,6 +1097,7 @@ int main(void)
 		EACH(test_restart),
 		DIRECT(test_two_policies),
 		EACH(test_unreadable),
+		PINNED(test_held),
 		PINNED(test_collect),
 		PINNED(test_half_renamed),
 		PINNED(test_not_roots),
