@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
 
@@ -67,6 +68,60 @@ static void test_patterns(void **state)
 	for (size_t k = 0; k < N(rows); k++)
 		if (grant_pattern_matches(rows[k].pattern, rows[k].path) != rows[k].matches)
 			fail_msg("%s and %s", rows[k].pattern, rows[k].path);
+}
+
+/* The same in other words: whatever a star may stand for is tried. */
+static bool tried(const char *p, const char *c)
+{
+	if (strncmp(p, "/**", 3) == 0 && *c && *c != '/')
+		return false;
+	if (strncmp(p, "/**", 3) == 0) {
+		/* at the end: one component or more */
+		if (!p[3])
+			return *c == '/';
+		for (; c; c = *c ? strchr(c + 1, '/') : NULL)
+			if (tried(p + 3, c))
+				return true;
+		return false;
+	}
+	if (*p == '*') {
+		for (;; c++) {
+			if (tried(p + 1, c))
+				return true;
+			if (!*c || *c == '/')
+				return false;
+		}
+	}
+	return *p == *c && (!*p || tried(p + 1, c + 1));
+}
+
+static void random_path(char *buf, bool pattern)
+{
+	static const char *const parts[] = {
+		"a", "b", "ab", "ba", "aab", "*", "a*", "*b", "**", "*a*"};
+
+	*buf = '\0';
+	for (int n = 1 + rand() % 6; n > 0; n--) {
+		strcat(buf, "/");
+		strcat(buf, parts[rand() % (pattern ? 10 : 5)]);
+	}
+}
+
+static void test_patterns_as_all_that_is_tried(void **state)
+{
+	char pattern[64], path[64];
+	unsigned matching = 0;
+
+	(void)state;
+	srand(5);
+	for (unsigned k = 0; k < 200000; k++) {
+		random_path(pattern, true);
+		random_path(path, false);
+		matching += tried(pattern, path);
+		if (grant_pattern_matches(pattern, path) != tried(pattern, path))
+			fail_msg("%s and %s", pattern, path);
+	}
+	assert_in_range(matching, 10000, 100000);
 }
 
 /* "[section]" begins one, "key=value" is of it. */
@@ -315,6 +370,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_patterns),
+		cmocka_unit_test(test_patterns_as_all_that_is_tried),
 		cmocka_unit_test(test_what_is_wrong),
 		cmocka_unit_test(test_too_many),
 		cmocka_unit_test(test_what_is_granted),
