@@ -203,6 +203,19 @@ static enum reason node_error(int r)
 	}
 }
 
+/* Is it among those that the rules now speak of? What the requestor may not know of is not. */
+static bool is_meant(const struct device_rules *resolved, const struct device_range *r)
+{
+	for (unsigned i = 0; i < resolved->n; i++) {
+		const struct device_range *known = &resolved->rule[i].range;
+
+		if (known->types == r->types && known->major == r->major &&
+			known->first == r->first && known->last == r->last)
+			return true;
+	}
+	return false;
+}
+
 /* One of the devices that the name stands for. Those of which there are many have no node. */
 static int node_one(struct op *op, const struct candidates *c, struct devnode *node,
 	const struct devname_entry *e, char **paths)
@@ -212,7 +225,7 @@ static int node_one(struct op *op, const struct candidates *c, struct devnode *n
 	int r;
 
 	if (e->range.major == DEVICE_ANY || e->range.first != e->range.last ||
-		e->range.types == DEVICE_BOTH)
+		e->range.types == DEVICE_BOTH || !is_meant(&op->devices->resolved, &e->range))
 		return 0;
 	if (!node->remove && !given && !devnode_path(e->node, node->path))
 		return 0;

@@ -41,9 +41,10 @@ struct devnode {
  * For worker threads: waits. Adding what is there already replaces it if it is ours, and is done if
  * it is the same device. Removing takes away what adding made, the mount point too.
  * -ESRCH: the task is gone. -EXDEV: it lives in the daemon's or in process 1's mount namespace,
- * where nothing has to be given. -EPERM: its mount namespace is not the requestor's. -EEXIST:
- * something else is there. -ENOENT: no /dev, or (remove) nothing of ours is there. -ELOOP,
- * -ENOTDIR: a link or a file is on the way. -ETIMEDOUT: whatever lies there does not answer.
+ * or has the host's own /dev: nothing has to be given. -EPERM: its mount namespace is not the
+ * requestor's, or its user namespace does not map the owner of its /dev. -EEXIST: something else is
+ * there. -ENOENT: no /dev, or (remove) nothing of ours is there. -ELOOP, -ENOTDIR: a link or a file
+ * is on the way. -ETIMEDOUT: whatever lies there does not answer.
  */
 int devnode_change(struct inspector *i, const struct devnode *node);
 

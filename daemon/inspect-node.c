@@ -22,6 +22,7 @@
 #include "cleanup.h"
 #include "devnode.h"
 #include "inspect-core.h"
+#include "proc.h"
 
 /* By which a node is known for ours. Nobody in a container can set it. */
 #define MARK "trusted.cgmd.node"
@@ -179,18 +180,45 @@ static int dir_enter(int *fd, const char *name, bool make)
 	return 0;
 }
 
-static int dev_open(struct place *p)
+/* Does the task's user namespace map it? */
+static int is_mapped(struct child *c, pid_t pid, const char *name, uint32_t id)
+{
+	_cleanup_free_ struct idmap *map = malloc(sizeof(*map));
+	char path[32];
+	uint32_t inside;
+	int fd, r;
+
+	if (!map)
+		return -ENOMEM;
+	snprintf(path, sizeof(path), "%d", pid);
+	fd = openat(c->proc_fd, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		return -ESRCH;
+	r = proc_idmap_read(fd, name, map);
+	close(fd);
+	return r < 0 ? r : idmap_to_inside(map, id, &inside);
+}
+
+/* What its root could not do there by itself, nobody does for it: a host's directory may be mounted
+ * there. */
+static int dev_open(struct child *c, pid_t pid, struct place *p)
 {
 	struct stat st;
+	int r;
 
 	p->dev_fd = beneath(p->root_fd, "dev", O_PATH | O_DIRECTORY);
 	if (p->dev_fd < 0)
 		return p->dev_fd;
 	if (fstat(p->dev_fd, &st) < 0)
 		return -errno;
+	if (st.st_dev == p->host_dev)
+		return -EXDEV;
 	p->uid = st.st_uid;
 	p->gid = st.st_gid;
-	return 0;
+	r = is_mapped(c, pid, "uid_map", p->uid);
+	if (r > 0)
+		r = is_mapped(c, pid, "gid_map", p->gid);
+	return r < 0 ? r : r ? 0 : -EPERM;
 }
 
 /* To the directory of a node below /dev; `text` loses its slashes. */
@@ -364,7 +392,7 @@ static int node_change(struct child *c, const struct inspect_request *q, int pid
 
 	n.path[sizeof(n.path) - 1] = '\0';
 	if (r >= 0)
-		r = dev_open(&p);
+		r = dev_open(c, q->pid, &p);
 	if (r >= 0 && !n.remove)
 		r = tree = node_make(&n, &p);
 	if (r >= 0 && setns(p.ns_fd, CLONE_NEWNS) < 0)

@@ -7,7 +7,7 @@ import os
 import stat
 
 import agent
-from harness import equal, test
+from harness import bare, equal, test
 from test_devices import KINDS, V1, lines, make_all, opens
 from world import BASE, read, where
 
@@ -141,3 +141,67 @@ def test_device_add_host_dev(w):
     w.host().refused("NODE_HOST", "AddDevice", "/plain/u", "/dev/zero", "rw", [])
     w.host().AllowDevices("/plain/u", "/dev/zero", "rw")
     equal(user.run(opens, "/dev/zero"), 0)
+
+
+def theirs():
+    """On the host: a directory that is shown to a container as its /dev."""
+    os.makedirs("/run/theirs", exist_ok=True)
+    agent.mount("tmpfs", "/run/theirs", "tmpfs")
+
+
+def bind_theirs():
+    agent.mount("/run/theirs", "/dev", flags=agent.MS_BIND)
+
+
+@bare
+def test_device_add_not_its_own_dev(w):
+    """Nothing is made in a directory of the host, whoever asks, that the container could not make."""
+    path = f"{w.directory}/policy.conf"
+    with open(path, "w") as file:
+        file.write("[devices /c1]\nallow = c 1:5\n")
+    w.start("--policy", path)
+    make_all("c1", BASE)
+    w.host().SetDevices("/c1", RULES)
+    w.host().run(theirs)
+    one = w.container("c1")
+    before = os.listdir("/dev")
+    options = [("path", ("s", "cgmd-test"))]
+    for client, cgroup in ((one, "/"), (w.host(), "/c1")):
+        client.refused("NODE_HOST", "AddDevice", cgroup, ZERO, "rw", options)
+    one.run(bind_theirs)
+    for client, cgroup in ((one, "/"), (w.host(), "/c1")):
+        client.refused("NODE_FOREIGN", "AddDevice", cgroup, ZERO, "rw", options)
+    equal(w.host().run(os.listdir, "/run/theirs"), [])
+    equal(os.listdir("/dev"), before)
+
+
+@bare
+def test_device_add_granted(w):
+    """What the policy file grants a container adds to itself, and takes from itself."""
+    path = f"{w.directory}/policy.conf"
+    with open(path, "w") as file:
+        file.write("[devices /out/c1]\nallow = c 1:5\naccess = rw\n")
+    w.start("--policy", path)
+    one = container(w)
+    one.refused(("SCOPE_ROOT", "PARENT_PRIVILEGE"), "AddDevice", "/", FULL, "rw", [("path", ("s", "f"))])
+    equal(one.AddDevice("/", ZERO, "rw", [("path", ("s", "z"))]), "/dev/z")
+    equal(one.run(opens, "/dev/z"), 0)
+    equal(one.run(look, "/dev/z"), ("crw-rw----", 0, 0, 1, 5))
+    w.host().RemoveDevice("/out/c1", ZERO)
+    equal(one.run(look, "/dev/z"), "ENOENT")
+
+
+@test
+def test_device_add_two_containers(w):
+    """The outermost container of the cgroup is meant, and a second call goes there too."""
+    one = container(w)
+    make_all("out/c1/c2", 101000)
+    two = w.container("out/c1/c2", 101000, one, 1000, 60000)
+    two.run(own_dev)
+    for mode in (0o600, 0o666):
+        w.host().AddDevice("/out/c1", ZERO, "rw", [("path", ("s", "z")), ("mode", ("u", mode))])
+        equal(one.run(look, "/dev/z"), (stat.filemode(stat.S_IFCHR | mode), 0, 0, 1, 5))
+        equal(two.run(look, "/dev/z"), "ENOENT")
+    equal(one.run(os.listdir, "/dev"), ["z"])
+    w.host().RemoveDevice("/out/c1", ZERO)
+    equal(one.run(os.listdir, "/dev"), [])
