@@ -41,7 +41,7 @@ enum device_policy_word {
 #define DEVICE_POLICY_ALLOW 1 /* the default; for listing, verdicts have it in them */
 #define DEVICE_POLICY_V1 2
 
-/* Enough halvings for the 16380 words of the largest class. */
+/* Enough halvings for the 16320 words of the largest class. */
 #define DEVICE_POLICY_STEPS 14
 
 /* Keeps a compiler from making a branch of arithmetic, or checking one register and using another:
