@@ -140,7 +140,8 @@ static enum reason own_read(struct op *op)
 	for (unsigned i = 0; r >= 0 && !c->host_root && i < op->n_targets; i++) {
 		const struct target *t = &op->targets[i];
 
-		if (c->n_own == 2 || t->who.own[0] != '/' || !hierarchy_governs_devices(t->h))
+		/* Without a place nothing is known of where it stands there. */
+		if (c->n_own == 2 || !t->facts.place || !hierarchy_governs_devices(t->h))
 			continue;
 		r = devway_read(
 			op->manager, t->h, t->who.own, -EBADF, DEVWAY_READ, &c->own[c->n_own]);
