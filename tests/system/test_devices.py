@@ -2,11 +2,9 @@
 """Device rules: who may set which, and that the kernel keeps them. On hybrid hosts in both hierarchies at
 once. What is said of a device is compared with what an open of it says."""
 
-import ctypes
 import errno
 import os
 import stat
-import struct
 import time
 
 import agent
@@ -16,7 +14,7 @@ import world
 from agent import wait_until
 from cgroups import is_leaf, leaf_of
 from harness import Skip, bare, each, equal, test
-from world import PURE, have, make, put, read, where, write
+from world import PURE, have, make, read, where, write
 
 # /dev/null, /dev/zero, /dev/full, /dev/random: nothing happens to whoever opens them.
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8)}
@@ -117,16 +115,16 @@ def lines(client, path, kind="cgmd"):
 
 def state(w):
     """All rules of all cgroups, as the daemon and the kernel tell them."""
-    told = {}
+    found = {}
     for kind in KINDS:
         for path in world.directories(where(kind)):
             if is_leaf(path):
                 continue
             if kind == "devices" and not PURE:
-                told[path] = read(f"{path}/devices.list")
+                found[path] = read(f"{path}/devices.list")
             else:
-                told[path] = (bpf.attached(path), w.host().ListDevices(path.removeprefix(where(kind)) or "/"))
-    return told
+                found[path] = (bpf.attached(path), w.host().ListDevices(path.removeprefix(where(kind)) or "/"))
+    return found
 
 
 def refused(w, client, why, member, *args):
@@ -295,6 +293,16 @@ def test_device_three_deep(w):
     refused(w, user, "PARENT_PRIVILEGE", "SetDevices", "", [f"allow {ZERO} rwm"])
 
 
+def set_on(path, lists):
+    """Until the daemon is gone."""
+    try:
+        while True:
+            for rules in lists:
+                agent.here["bus"].call("SetDevices", path, rules)
+    except wire.Dropped:
+        pass
+
+
 @test
 def test_device_hidden(w):
     """What its cgroup may not have answers as what does not exist."""
@@ -446,9 +454,9 @@ def test_device_others(w, how):
     make_all("p/x")
     bpf.attach(where("unified", "p"), bpf.denies(1, 7), getattr(bpf, how.upper()), "theirs")
     d.check("p/x", full=False)
-    told = [row for row in d.host.ListDevices("/p/x") if row[1:] == ("/p", "theirs")]
-    equal(told[0][0], "default allow")
-    assert ("deny c 1:7 rwm", "/p", "theirs") in told, told
+    theirs = [row for row in d.host.ListDevices("/p/x") if row[1:] == ("/p", "theirs")]
+    equal(theirs[0][0], "default allow")
+    assert ("deny c 1:7 rwm", "/p", "theirs") in theirs, theirs
     allowed, who, why = d.host.CheckDevice("/p/x", FULL, "r")
     equal((allowed, who), (False, "/p"))
     assert why.startswith("denied:") and "theirs" in why, why
@@ -524,23 +532,30 @@ def watched():
     return text
 
 
-@test
-def test_device_restart(w):
+def told(w):
+    """As state(), without the programs' numbers: those that are not pinned are made anew."""
+    return {path: (rules[0][0], len(rules[0][1]), rules[1]) if isinstance(rules, tuple) else rules
+            for path, rules in state(w).items()}
+
+
+def restarts(w, *options):
+    """At no moment is anything answered otherwise, and all is listed as before."""
+    w.start(*options)
     d = Devices(w)
     make_all("x")
     make_all("x/y")
     d.host.SetDevices("/x/y", [f"deny {FULL} rwm", "deny kvm rw"])
     make_all("z")
     d.host.SetDevices("/z", [f"allow {NULL} rwm", "allow /dev/zero rw"])
-    before = state(w)
+    before = told(w)
     sure = {"null": 0, "zero": 0, "full": errno.EPERM, "random": errno.EPERM}
     d.host.run(watch_opens, [where(k, "z") for k in KINDS], sure)
     try:
         for _ in range(3):
             w.daemon.kill()
-            w.start()
+            w.start(*options)
             d.host.reconnect()
-            equal(state(w), before)
+            equal(told(w), before)
             # Rules that go to a larger policy, and back.
             d.host.SetDevices("/z", [f"allow {NULL} rwm", "allow /dev/zero rw",
                                      *(f"allow c {major}:1 rw" for major in range(200, 300))])
@@ -550,6 +565,45 @@ def test_device_restart(w):
     assert int(said[0]) > 100 and said[1] == "0", said
     d.only("z", "null", "zero")
     d.check("x/y", full=False)
+
+
+@bare
+def test_device_restart(w):
+    restarts(w)
+
+
+@bare
+def test_device_restart_direct(w):
+    """Without pins the programs are others' after a restart, and taken over."""
+    restarts(w, "--bpffs", "/run")
+
+
+@bare
+def test_device_restart_programs(w):
+    restarts(w, "--device-programs", "programs")
+
+
+@bare
+def test_device_restart_killed(w):
+    """Killed while it works: what is there then is one of the lists of rules, whole."""
+    w.start()
+    d = Devices(w)
+    make_all("x")
+    lists = ([f"allow {NULL} rwm", "allow c 1:8 rw"], [f"allow {NULL} rwm", f"allow {ZERO} rw"])
+    for turn in range(8):
+        for rules in lists:
+            d.host.SetDevices("/x", rules)
+        d.host.agent.start(set_on, "/x", lists)
+        time.sleep(0.005 * turn)
+        w.daemon.kill()
+        d.host.agent.finish()
+        w.start()
+        d.host.reconnect()
+        listed = lines(d.host, "/x")
+        if "unified" in KINDS:
+            assert listed in [["default deny", *rules] for rules in lists], listed
+        d.host.SetDevices("/x", lists[0])
+        d.only("x", "null", "random")
 
 
 def drop_pins():
@@ -565,13 +619,13 @@ def drift(w, *options):
     d = Devices(w)
     make_all("x")
     d.host.SetDevices("/x", [f"allow {NULL} rwm"])
-    before = {path: told[1] if isinstance(told, tuple) else told for path, told in state(w).items()}
+    before = told(w)
     number = bpf.attached(where("unified", "x"))[1]
     equal(len(number), 1)
     yield
     wait_until(lambda: "device rules of /x were taken away" in w.daemon.log(), "it is seen")
     equal(bpf.attached(where("unified", "x")), (bpf.MULTI, number))
-    equal({path: told[1] if isinstance(told, tuple) else told for path, told in state(w).items()}, before)
+    equal(told(w), before)
     d.only("x", "null")
 
 
