@@ -47,7 +47,8 @@ int device_policy_copy(const void *data, size_t size, struct device_policy *ret)
  * Making it.
  */
 
-static int log_libbpf(enum libbpf_print_level level, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static int log_libbpf(
+	enum libbpf_print_level level, const char *format, va_list args)
 {
 	char text[512], *state = NULL;
 
