@@ -450,7 +450,8 @@ static char *refusal_detail(const struct op *op, const struct act *act)
 	for (unsigned i = 0; (native || op->n_targets == 1) && i < op->n_targets; i++) {
 		const struct target *t = &op->targets[i];
 
-		if (t->reason != op->reply.reason)
+		/* The only one is what the call is about, also before it has a reason of its own. */
+		if (op->n_targets > 1 && t->reason != op->reply.reason)
 			continue;
 		/* Which hierarchy it was, where another may have it otherwise. */
 		if (t->err || t->detail || (op->n_targets > 1 && !is_passed_over(op, t)))
