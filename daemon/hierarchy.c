@@ -401,7 +401,8 @@ static int name_aliases(struct discovery *d, struct hierarchy *h)
 				     ? list_has(h->name, row->name, strlen(row->name))
 				     : d->found.n == 1;
 
-		if (!there || hierarchy_find(&d->found, row->v1, (unsigned)len) ||
+		if (!there || (row->flags & CONTROLLER_PROGRAM) ||
+			hierarchy_find(&d->found, row->v1, (unsigned)len) ||
 			list_has(d->ignore, row->v1, len))
 			continue;
 		if (!list_append(h->name, sizeof(h->name), row->v1, len))
@@ -457,6 +458,31 @@ int hierarchies_discover(struct hierarchies *ret, const char *mount, const char 
 		return r;
 	}
 	*ret = d->found;
+	return 0;
+}
+
+static int names_by_program(struct hierarchies *all, struct hierarchy *h)
+{
+	const struct controller *row;
+
+	for (unsigned i = 0; (row = controller_row(i)); i++) {
+		size_t len = strlen(row->v1);
+
+		if (!(row->flags & CONTROLLER_PROGRAM) ||
+			hierarchy_find(all, row->v1, (unsigned)len))
+			continue;
+		if (!list_append(h->name, sizeof(h->name), row->v1, len))
+			return -E2BIG;
+		h->devices = true;
+	}
+	return 0;
+}
+
+int hierarchies_by_program(struct hierarchies *all)
+{
+	for (unsigned i = 0; i < all->n; i++)
+		if (all->list[i].v2)
+			return names_by_program(all, &all->list[i]);
 	return 0;
 }
 

@@ -15,6 +15,7 @@
 struct hierarchy {
 	unsigned index;
 	bool v2;
+	bool devices; /* v2: device programs do the work of v1's devices files, see devfiles.h */
 	bool use_hierarchy; /* v1 memory on a kernel where memory.use_hierarchy can still be 0 */
 	int id;		    /* the number in /proc/PID/cgroup; 0 for v2. -1: found by controllers */
 	int root_fd;	    /* O_DIRECTORY | O_RDONLY of the hierarchy's root; owned */
@@ -45,6 +46,11 @@ struct hierarchies {
 int hierarchies_discover(struct hierarchies *ret, const char *mount, const char *ignore,
 	char *ret_what, unsigned size);
 void hierarchies_done(struct hierarchies *h);
+
+/* Programs can be attached in v2: it answers to the names of those of v1's controllers whose work
+ * they do, unless these are there. -M leaves v1's hierarchy alone, not this. -E2BIG: there are too
+ * many names. */
+int hierarchies_by_program(struct hierarchies *h);
 
 /* The hierarchy that has this controller: a name, name=X, the exact comounted list, "unified", or a
  * v2 controller's name. `len` bytes. NULL: none. */

@@ -11,6 +11,7 @@
 enum controller_flags {
 	CONTROLLER_ENABLED = 1 << 0,
 	CONTROLLER_THREADED = 1 << 1,
+	CONTROLLER_PROGRAM = 1 << 2,
 };
 
 struct controller {

@@ -175,6 +175,29 @@ static void test_discover(void **state)
 	assert_string_equal(what, "no_such_controller");
 }
 
+/* v2 answers to a name of v1's by programs only where v1 does not have it. */
+static void test_by_program(void **state)
+{
+	struct hierarchies both = {
+		.n = 2, .list = {{.v2 = true, .name = "unified,memory"}, {.name = "cpu,devices"}}};
+	struct hierarchies alone = {
+		.n = 2, .list = {{.name = "cpu"}, {.v2 = true, .name = "unified,memory"}}};
+	struct hierarchies without = {.n = 1, .list = {{.name = "cpu"}}};
+
+	assert_int_equal(hierarchies_by_program(&both), 0);
+	assert_string_equal(both.list[0].name, "unified,memory");
+	assert_false(both.list[0].devices);
+	assert_int_equal(hierarchies_by_program(&alone), 0);
+	assert_string_equal(alone.list[1].name, "unified,memory,devices");
+	assert_true(alone.list[1].devices);
+	assert_ptr_equal(hierarchy_find(&alone, "devices", 7), &alone.list[1]);
+	assert_int_equal(hierarchies_by_program(&without), 0);
+	assert_string_equal(without.list[0].name, "cpu");
+	memset(alone.list[1].name, 'n', sizeof(alone.list[1].name) - 1);
+	assert_int_equal(hierarchies_by_program(&alone), -E2BIG);
+	(void)state;
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -182,6 +205,7 @@ int main(void)
 		cmocka_unit_test(test_path),
 		cmocka_unit_test(test_long),
 		cmocka_unit_test(test_discover),
+		cmocka_unit_test(test_by_program),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
