@@ -31,6 +31,7 @@ struct device_change *device_change_free(struct device_change *c)
 {
 	if (!c)
 		return NULL;
+	devlock_put(&c->lock);
 	devway_free(c->way);
 	free(c->facts);
 	device_change_v1_free(c->v1);
@@ -404,6 +405,8 @@ static int gather_v2(struct op *op, struct target *t, struct device_change *c)
 	int r = target_path(t, path) ? 0 : -ENAMETOOLONG;
 
 	if (r >= 0)
+		r = devlock_try(op->manager->devlocks, &c->lock, path);
+	if (r >= 0)
 		r = devway_read(op->manager, t->h, path, t->dir_fd, flags, &c->way);
 	if (r >= 0)
 		r = facts_v2(call, c);
@@ -437,8 +440,10 @@ static bool plan_fail(struct target *t, int r)
 		return true;
 	case -EBUSY:
 		t->reason = REASON_BUSY;
-		target_detail(t, REASON_BUSY,
-			"cgroup v1 goes from all devices to some, or back, only without children");
+		target_detail(t, REASON_BUSY, "%s",
+			t->h->v2 ? "another call changes its device rules just now"
+				 : "cgroup v1 goes from all devices to some, or back, only without "
+				   "children");
 		return true;
 	}
 	return false;
@@ -534,34 +539,4 @@ char *devices_detail(
 	if (asprintf(&text, "%s in %s", whose, place[0] ? place : "a cgroup above yours") < 0)
 		return NULL;
 	return text;
-}
-
-/*
- * A cgroup's own state on v2.
- */
-
-int devices_state_get(struct manager *m, int fd, struct device_rules *ret)
-{
-	struct device_policy policy = {0};
-	int r = devprog_policy_get(m->devprog, fd, &policy);
-
-	if (r > 0)
-		r = device_policy_source(policy.data, policy.size, ret);
-	else
-		r = r < 0 ? r : -ENODATA;
-	device_policy_done(&policy);
-	return r == -ENODATA ? 0 : r < 0 ? r : 1;
-}
-
-int devices_state_set(struct manager *m, int fd, const char *path, const struct device_rules *rules)
-{
-	struct device_policy policy = {0};
-	int r = devices_compile(m, rules, &policy);
-
-	if (r >= 0)
-		r = devprog_policy_set(m->devprog, fd, &policy);
-	if (r >= 0)
-		r = governed_set(m->governed, fd, path, &policy);
-	device_policy_done(&policy);
-	return r;
 }

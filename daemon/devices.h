@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "devlock.h"
 #include "devway.h"
 #include "op.h"
 
@@ -33,6 +34,7 @@ struct device_call {
 };
 
 struct device_change {
+	struct devlock lock; /* v2 */
 	struct devway *way;
 	struct device_level *facts; /* one a level of the way; of v1 the parent's */
 	unsigned n_facts;
@@ -83,12 +85,3 @@ void devices_whose(const struct devway_level *l, int other, char *buf, size_t si
 enum reason devices_ranges(struct op *op, const struct device_rule *rule, struct device_rules *ret);
 /* May the caller know of it? Also where it cannot be told. */
 bool devices_visible(struct op *op, const struct device_range *range);
-
-/*
- * A cgroup's own rules on v2 as state, `v1` or not: what devices.allow, devices.deny and
- * devices.list of v1 are to work on there. devices_state_get: 1, or 0: it has none. Rules with
- * names are kept as they are and looked up.
- */
-int devices_state_get(struct manager *m, int fd, struct device_rules *ret);
-int devices_state_set(
-	struct manager *m, int fd, const char *path, const struct device_rules *rules);

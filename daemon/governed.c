@@ -50,6 +50,7 @@ struct governed {
 	struct entry **list;
 	unsigned n, size;
 	unsigned cursor;  /* that many are left in this pass */
+	bool unchanged;	  /* names stand for other devices, and rules were being changed then */
 	bool uncollected; /* pins may be left of what is gone */
 	struct entry_bucket by_id[BUCKETS];
 	struct shared_bucket shared[BUCKETS];
@@ -147,7 +148,7 @@ static void entry_drop(struct governed *g, struct entry *e)
 /* None while there is nothing to look after. */
 static void timer_set(struct governed *g)
 {
-	bool on = g->n > 0 || g->uncollected;
+	bool on = g->n > 0 || g->uncollected || g->unchanged;
 	uint64_t usec = 0;
 
 	(void)sd_event_now(g->manager->event, CLOCK_MONOTONIC, &usec);
@@ -208,21 +209,28 @@ static int entry_set(
 	return r;
 }
 
-int governed_set(struct governed *g, int fd, const char *path, const struct device_policy *policy)
+int governed_set_id(
+	struct governed *g, uint64_t id, const char *path, const struct device_policy *policy)
 {
 	struct entry *e;
-	struct stat st;
 
 	if (!g->h)
 		return 0;
-	if (fstat(fd, &st) < 0)
-		return -errno;
 	if (policy && policy->data)
-		return entry_set(g, st.st_ino, path, policy);
-	e = entry_find(g, st.st_ino);
+		return entry_set(g, id, path, policy);
+	e = entry_find(g, id);
 	if (e)
 		entry_drop(g, e);
 	return 0;
+}
+
+int governed_set(struct governed *g, int fd, const char *path, const struct device_policy *policy)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	return governed_set_id(g, st.st_ino, path, policy);
 }
 
 unsigned governed_count(const struct governed *g)
@@ -280,6 +288,7 @@ static void repair(struct governed *g, struct entry *e, int fd)
 
 static void look(struct governed *g, struct entry *e)
 {
+	_cleanup_devlock_ struct devlock lock = {0};
 	_cleanup_close_ int fd = entry_open(g, e);
 	struct devprog_attached attached;
 	int r = fd < 0 ? fd : devprog_query(g->manager->devprog, fd, &attached);
@@ -287,7 +296,8 @@ static void look(struct governed *g, struct entry *e)
 	if (is_gone(r)) {
 		g->uncollected = true;
 		entry_drop(g, e);
-	} else if (r >= 0 && !any_ours(&attached)) {
+	} else if (r >= 0 && !any_ours(&attached) &&
+		   devlock_try(g->manager->devlocks, &lock, e->path) >= 0) {
 		repair(g, e, fd);
 	}
 }
@@ -300,6 +310,8 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 		g->cursor = g->n;
 	for (unsigned i = 0; i < SLICE && g->cursor > 0; i++)
 		look(g, g->list[--g->cursor]);
+	if (g->unchanged)
+		governed_changed(g);
 	if (g->uncollected)
 		g->uncollected =
 			devprog_collect(g->manager->devprog, COLLECT_SLICE) == COLLECT_SLICE;
@@ -317,8 +329,11 @@ static int renew(struct governed *g, struct entry *e)
 	struct device_rules rules = {0};
 	struct device_policy policy = {0};
 	const struct device_policy *old = &e->shared->policy;
-	int r = device_policy_source(old->data, old->size, &rules);
+	_cleanup_devlock_ struct devlock lock = {0};
+	int r = devlock_try(g->manager->devlocks, &lock, e->path);
 
+	if (r >= 0)
+		r = device_policy_source(old->data, old->size, &rules);
 	if (r >= 0)
 		r = devices_compile(g->manager, &rules, &policy);
 	device_rules_done(&rules);
@@ -338,11 +353,16 @@ void governed_changed(void *userdata)
 {
 	struct governed *g = userdata;
 
-	for (unsigned i = 0; g && i < g->n; i++) {
+	if (!g)
+		return;
+	g->unchanged = false;
+	for (unsigned i = 0; i < g->n; i++) {
 		struct entry *e = g->list[i];
 		int r = e->shared->names ? renew(g, e) : 0;
 
-		if (r < 0 && !is_gone(r))
+		if (r == -EBUSY)
+			g->unchanged = true; /* again at the next look */
+		else if (r < 0 && !is_gone(r))
 			log_limited(LOG_WARNING, e->id,
 				"the devices of %s changed and its rules could not follow: %s",
 				e->path, strerror(-r));

@@ -29,6 +29,10 @@ int governed_walk(struct governed *g);
  * is not watched over. */
 int governed_set(struct governed *g, int fd, const char *path, const struct device_policy *policy);
 
+/* The same of the cgroup with this id: without a system call. */
+int governed_set_id(
+	struct governed *g, uint64_t id, const char *path, const struct device_policy *policy);
+
 /* devnames' `changed`: userdata is the governed. */
 void governed_changed(void *userdata);
 

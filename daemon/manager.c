@@ -395,7 +395,9 @@ static int manager_start(struct manager *m)
 	r = zygote_start(!m->options->no_sandbox, &m->zygote);
 	if (r < 0)
 		return fail(r, "starting the porters' zygote");
-	r = start_devprog(m);
+	r = devlocks_new(&m->devlocks);
+	if (r >= 0)
+		r = start_devprog(m);
 	if (r < 0)
 		return fail(r, "loading the device programs");
 	r = sd_event_new(&m->event);
@@ -458,6 +460,8 @@ struct manager *manager_free(struct manager *m)
 	while (m->n_listeners > 0)
 		listener_free(m->listeners[--m->n_listeners]);
 	peers_done(m);
+	if (m->devlocks)
+		devlocks_end(m->devlocks);
 	/* A write that waits for reclaim cannot be called back; the process may end all the same.
 	 */
 	if (m->workers && workers_stop(m->workers, STOP_USEC) < 0)
@@ -473,6 +477,7 @@ struct manager *manager_free(struct manager *m)
 	workers_free(m->workers);
 	porters_free(m->porters);
 	devprog_free(m->devprog);
+	devlocks_free(m->devlocks);
 	zygote_free(m->zygote);
 	inspector_free(m->inspector);
 	grants_done(&m->grants);

@@ -10,6 +10,7 @@
 
 #include "../policy/grant.h"
 #include "account.h"
+#include "devlock.h"
 #include "devprog.h"
 #include "hierarchy.h"
 #include "identity.h"
@@ -50,6 +51,7 @@ struct manager {
 	struct hierarchies hierarchies;
 	struct inspector *inspector;
 	struct devprog *devprog; /* perhaps of kind NONE */
+	struct devlocks *devlocks;
 	struct zygote *zygote;
 	struct porters *porters;
 	struct workers *workers;
