@@ -10,6 +10,7 @@
 #include "act.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "devfiles.h"
 #include "inspect.h"
 #include "log.h"
 #include "manager.h"
@@ -291,6 +292,10 @@ static void set_run(struct op *op, struct target *t)
 
 	if (op->request.value[0] == '\0')
 		return;
+	if (t->value.by_program) {
+		devfiles_set(op, t);
+		return;
+	}
 	c = change_new(op, t);
 	if (!c)
 		target_fail(t, -ENOMEM);
@@ -298,4 +303,10 @@ static void set_run(struct op *op, struct target *t)
 		keep_shares(c);
 }
 
-const struct act act_set = {.prepare = set_prepare, .run = set_run};
+static void set_settle(struct op *op, struct target *t)
+{
+	if (t->value.by_program)
+		devfiles_settle(op, t);
+}
+
+const struct act act_set = {.prepare = set_prepare, .run = set_run, .settle = set_settle};

@@ -11,6 +11,7 @@
 #include "act.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "devfiles.h"
 #include "inspect.h"
 #include "leaf.h"
 #include "manager.h"
@@ -119,8 +120,13 @@ static void get_run(struct op *op, struct target *t)
 {
 	_cleanup_texts_ struct texts texts = {0};
 	bool pids = op->question.key && op->question.key->class == KEY_PIDS;
-	int r = value_read(t, &texts);
+	int r;
 
+	if (t->value.by_program) {
+		devfiles_get(op, t);
+		return;
+	}
+	r = value_read(t, &texts);
 	if (r >= 0 && pids)
 		r = pids_text(op, t, &texts.text[0]);
 	if (r < 0)
@@ -208,16 +214,12 @@ static uint32_t id_inside(const struct idmap *map, uint32_t outside)
 	return idmap_to_inside(map, outside, &inside) ? inside : IDMAP_INVALID;
 }
 
-static int key_append(void *userdata, int dirfd, const char *name)
+static int key_add(struct listing *l, const char *name, uid_t uid, gid_t gid, mode_t mode)
 {
-	struct listing *l = userdata;
 	struct reply *reply = &l->op->reply;
 	const struct subject *s = &l->op->who.subject;
 	struct reply_key *key;
-	struct stat st;
 
-	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : -errno;
 	if (count_name(l, name) < 0)
 		return -E2BIG;
 	if (grow((void **)&reply->keys, l->n, &l->size, sizeof(*reply->keys)) < 0)
@@ -226,11 +228,30 @@ static int key_append(void *userdata, int dirfd, const char *name)
 	key->name = strdup(name);
 	if (!key->name)
 		return -ENOMEM;
-	key->uid = id_inside(&s->uid_map, st.st_uid);
-	key->gid = id_inside(&s->gid_map, st.st_gid);
-	key->mode = st.st_mode;
+	key->uid = id_inside(&s->uid_map, uid);
+	key->gid = id_inside(&s->gid_map, gid);
+	key->mode = mode;
 	reply->n_keys = ++l->n;
 	return 0;
+}
+
+static int key_append(void *userdata, int dirfd, const char *name)
+{
+	struct stat st;
+
+	if (fstatat(dirfd, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return errno == ENOENT ? 0 : -errno;
+	return key_add(userdata, name, st.st_uid, st.st_gid, st.st_mode);
+}
+
+static int key_append_by_program(void *userdata, const char *name)
+{
+	struct listing *l = userdata;
+	const struct target *t = &l->op->first;
+	struct node node;
+
+	devfiles_node(name, &t->way[t->place.n - 1], &node);
+	return key_add(l, name, node.uid, node.gid, node.mode);
 }
 
 static int key_compare(const void *a, const void *b)
@@ -243,6 +264,8 @@ static void keys_run(struct op *op, struct target *t)
 	struct listing l = {.op = op};
 	int r = cgroup_each(t->dir_fd, false, key_append, &l);
 
+	if (r >= 0 && t->h->devices)
+		r = devfiles_each(key_append_by_program, &l);
 	if (r < 0)
 		target_fail(t, r);
 	else if (l.n > 0)

@@ -86,7 +86,7 @@ bool act_blocks(const struct op *op)
 	case ACTION_CREATE:
 		return any_lacks(op);
 	case ACTION_LIMIT:
-		return op->question.key->flags & KEY_BLOCKS;
+		return (op->question.key->flags & KEY_BLOCKS) || t->value.by_program;
 	case ACTION_REMOVE:
 		return any_walks(op);
 	case ACTION_TASKS:

@@ -355,6 +355,8 @@ static int start_devprog(struct manager *m)
 	if (r >= 0 && devprog_kind(m->devprog) == DEVPROG_NONE)
 		log_line(
 			LOG_NOTICE, "no device programs on cgroup v2: %s", devprog_why(m->devprog));
+	else if (r >= 0)
+		r = hierarchies_by_program(&m->hierarchies);
 	return r;
 }
 

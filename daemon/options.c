@@ -29,7 +29,9 @@ static const struct row {
 	{"mount", 'm', TEXT, "LIST",
 		"v1 controllers or name=X to manage though nobody has mounted them", AT(mount), 0,
 		0},
-	{"ignore", 'M', TEXT, "LIST", "controllers to leave alone", AT(ignore), 0, 0},
+	{"ignore", 'M', TEXT, "LIST",
+		"controllers to leave alone; without v1's devices cgroup v2 has them, by programs",
+		AT(ignore), 0, 0},
 	{"policy", 0, PATH, "FILE",
 		"what cgroups may be given beyond what those above them allow "
 		"(/etc/cgmd/policy.conf)",

@@ -14,6 +14,7 @@
 #include "../policy/controller.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "devfiles.h"
 
 #define VALUE_MAX ((size_t)512 * 1024)
 
@@ -22,6 +23,8 @@ void value_init(struct value *v)
 	v->plan.setting = NULL;
 	v->plan.n = 0;
 	v->plan.flags = 0;
+	v->by_program = false;
+	v->change = NULL;
 	for (unsigned i = 0; i < PLAN_FILES_MAX; i++)
 		v->fd[i] = -EBADF;
 }
@@ -30,6 +33,7 @@ void value_done(struct value *v)
 {
 	for (unsigned i = 0; i < PLAN_FILES_MAX; i++)
 		close_fd(&v->fd[i]);
+	v->change = devfiles_change_free(v->change);
 }
 
 /* The name is the file. */
@@ -117,6 +121,23 @@ static enum reason plan_value(struct op *op, struct target *t, const char **why)
 	return REASON_OK;
 }
 
+/* What v2 has no file for, and perhaps a program. */
+static enum reason plan_by_program(const struct op *op, struct target *t, const char **why)
+{
+	const struct question *q = &op->question;
+	struct value *v = &t->value;
+
+	v->by_program = v->plan.n == 1 && devfiles_is(t->h, v->plan.file[0]);
+	/* What is only read is refused for that. */
+	if (!v->by_program || t->h->devices ||
+		(q->action == ACTION_LIMIT && q->key->class != KEY_LIMIT))
+		return REASON_OK;
+	*why = "cgroup v2 has device rules as programs alone, and here they are another "
+	       "hierarchy's "
+	       "or cannot be had";
+	return REASON_KEY_MAPPING;
+}
+
 enum reason value_plan(struct op *op)
 {
 	struct target *t = &op->first;
@@ -128,6 +149,8 @@ enum reason value_plan(struct op *op)
 		return REASON_INTERNAL;
 	reason = op->question.action == ACTION_LIMIT ? plan_limit(op, t, &why)
 						     : plan_value(op, t, &why);
+	if (reason == REASON_OK)
+		reason = plan_by_program(op, t, &why);
 	if (reason != REASON_OK && why)
 		target_detail(t, reason, "%s", why);
 	return reason;
@@ -180,6 +203,11 @@ void value_open(struct op *op, struct target *t, int flags)
 	struct value *v = &t->value;
 	unsigned n = 0;
 
+	if (v->by_program) {
+		devfiles_node(v->plan.file[0], &t->way[t->place.n - 1], &v->node[n++]);
+		t->facts.file = v->node;
+		return;
+	}
 	for (unsigned i = 0; t->place.missing == 0 && i < v->plan.n; i++) {
 		v->fd[i] = cgroup_open_file(t->dir_fd, v->plan.file[i], flags, &v->node[n]);
 		if (v->fd[i] >= 0) {

@@ -16,9 +16,9 @@ PURE = os.path.exists(f"{CGROUP}/cgroup.controllers")
 CONTROLLERS = {"memory": "memory", "pids": "pids", "freezer": "freezer", "cpuset": "cpuset",
                "devices": "devices", "cpu": "cpu", "cpuacct": "cpuacct", "blkio": "blkio",
                "name=systemd": "systemd", "unified": "unified"}
-# As v2 calls them; None: part of every cgroup there, with nothing to enable.
+# As v2 calls them; None: part of every cgroup there, with nothing to enable, or of programs the daemon's.
 V2_NAMES = {"memory": "memory", "pids": "pids", "cpuset": "cpuset", "cpu": "cpu", "blkio": "io",
-            "freezer": None, "cpuacct": None, "unified": None}
+            "freezer": None, "cpuacct": None, "devices": None, "unified": None}
 # What v1's keys are on v2: the file, and the values that are written in another way.
 V2_KEYS = {"memory.limit_in_bytes": ("memory.max", {"-1": "max", "9223372036854771712": "max"}),
            "cpu.shares": ("cpu.weight", {"512": "59", "1024": "100", "2048": "174"}),

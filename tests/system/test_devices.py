@@ -19,7 +19,7 @@ from world import PURE, have, make, read, where, write
 # /dev/null, /dev/zero, /dev/full, /dev/random: nothing happens to whoever opens them.
 DEVICES = {"null": (1, 3), "zero": (1, 5), "full": (1, 7), "random": (1, 8)}
 NULL, ZERO, FULL = "c 1:3", "c 1:5", "c 1:7"
-KINDS = [kind for kind in ("unified", "devices") if have(kind)]
+KINDS = [kind for kind in ("unified",) + (() if PURE else ("devices",)) if have(kind)]
 V1 = "devices" in KINDS and not PURE
 # Beside what a test has of its own in /run, for as long as the cage is there.
 NODES = "/run/nodes"

@@ -276,7 +276,7 @@ def test_list_controllers_v2(w):
     equal(names[0], "unified")
     equal(names[1:len(available()) + 1], available())
     equal(sorted(set(names) & {"freezer", "cpuacct", "blkio", "perf_event", "devices"}),
-          ["blkio", "cpuacct", "freezer", "perf_event"])
+          ["blkio", "cpuacct", "devices", "freezer", "perf_event"])
 
 
 @test

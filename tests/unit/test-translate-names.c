@@ -227,6 +227,7 @@ static void test_own_files(void **state)
 		{"memory.swappiness", V1, true, true},
 		{"release_agent", V1, true, true},
 		{"devices.allow", V1, true, true},
+		{"devices.allow", V2, true, true},
 		{"cpu.rt_runtime_us", V1, true, true},
 		{"memory.kmem.tcp.limit_in_bytes", V1, true, true},
 		{"io.cost.qos", V2, true, true},

@@ -147,6 +147,32 @@ static void test_no_name_weakens_a_right(void **state)
 	}
 }
 
+/* What v2 has by programs, it has by the names that v1's files have, and is no file. */
+static void test_by_program(void **state)
+{
+	static const char *const names[] = {
+		"devices.allow", "devices.deny", "devices_whitelist", "devices_blacklist"};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		assert_int_equal(plan(ACTION_LIMIT, names[i], "a", true), REASON_KEY_MAPPING);
+		h.devices = true;
+		assert_int_equal(plan(ACTION_LIMIT, names[i], "a", true), REASON_OK);
+		assert_int_equal(op.question.key->class, KEY_LIMIT);
+		assert_true(op.first.value.by_program);
+		assert_int_equal(plan(ACTION_LIMIT, names[i], "a", false), REASON_OK);
+		assert_false(op.first.value.by_program);
+		h.devices = false;
+	}
+	assert_int_equal(plan(ACTION_READ, "devices.list", NULL, true), REASON_KEY_MAPPING);
+	h.devices = true;
+	assert_int_equal(plan(ACTION_READ, "devices_list", NULL, true), REASON_OK);
+	assert_true(op.first.value.by_program);
+	assert_int_equal(plan(ACTION_READ, "memory.max", NULL, true), REASON_OK);
+	assert_false(op.first.value.by_program);
+	h.devices = false;
+}
+
 static void test_reading(void **state)
 {
 	(void)state;
@@ -357,6 +383,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_rows),
 		cmocka_unit_test(test_no_name_weakens_a_right),
+		cmocka_unit_test(test_by_program),
 		cmocka_unit_test(test_reading),
 		cmocka_unit_test(test_device_values),
 		cmocka_unit_test(test_device_by_path),
