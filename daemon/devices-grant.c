@@ -69,13 +69,17 @@ bool devices_granted(struct op *op, struct target *t, const struct device_rule *
 int devices_gather_grant(struct op *op, struct target *t)
 {
 	const struct device_call *c = op->devices;
+	struct device_rule rule = c->rules.rule[0];
 	_cleanup_free_ struct device_range *range = calloc(c->resolved.n + 1, sizeof(*range));
 
 	if (!range)
 		return -ENOMEM;
 	for (unsigned i = 0; i < c->resolved.n; i++)
 		range[i] = c->resolved.rule[i].range;
-	t->facts.granted = devices_granted(op, t, &c->rules.rule[0], range, c->resolved.n);
+	/* Its owner opens a node for what he likes; the cgroup may have no rules to say less. */
+	if (op->question.gives_node)
+		rule.access |= DEVICE_READ | DEVICE_WRITE;
+	t->facts.granted = devices_granted(op, t, &rule, range, c->resolved.n);
 	t->facts.have |= FACT_GRANT;
 	return 0;
 }

@@ -125,6 +125,7 @@ enum reason devices_question(struct op *op)
 		op->reply.detail = strdup(why);
 	op->question.clears = op->devices->clears;
 	op->question.grantable = op->devices->verb == DEVICE_VERB_ALLOW;
+	op->question.gives_node = op->request.method->id == METHOD_AddDevice;
 	return reason;
 }
 

@@ -56,6 +56,22 @@ static bool check_right(
 	return f->granted;
 }
 
+/*
+ * A node that can be opened, with an owner that the caller chooses, is more than leave to use the
+ * device: where no rules say which devices a cgroup may use, the owners and modes of the host's
+ * nodes are all that protects them. So it is host root's to give, or the policy file's.
+ */
+static bool check_node(const struct question *q, const struct facts *f, struct verdict *v)
+{
+	enum tri host = q->gives_node ? subject_is_host_root(f->subject, &v->need) : YES;
+
+	if (host != NO)
+		return settle(v, host, REASON_NODE_RIGHT);
+	if (!(f->have & FACT_GRANT))
+		return want(v, FACT_GRANT);
+	return f->granted || settle(v, NO, REASON_NODE_RIGHT);
+}
+
 bool judge_devices(const struct question *q, const struct facts *f, struct verdict *v)
 {
 	bool granted = false, widens = false;
@@ -71,7 +87,7 @@ bool judge_devices(const struct question *q, const struct facts *f, struct verdi
 			return want(v, FACT_GRANT);
 		granted = f->granted;
 	}
-	if (!check_covered(f, granted, &widens, v))
+	if (!check_covered(f, granted, &widens, v) || !check_node(q, f, v))
 		return false;
 	v->widens = widens;
 	return true;

@@ -142,6 +142,7 @@ struct question {
 	unsigned max_depth; /* CREATE */
 	bool clears;	    /* DEVICES: cgmd's rules go; nothing is attached and nothing allowed */
 	bool grantable;	    /* DEVICES: what the policy file may grant: AllowDevices, AddDevice */
+	bool gives_node;    /* DEVICES: AddDevice, whose node opens the device by itself */
 };
 
 struct verdict {

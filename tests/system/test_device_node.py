@@ -111,9 +111,14 @@ def test_device_add_nobody(w):
     equal(lines(w.host(), "/empty"), [])
 
 
-@test
+@bare
 def test_device_add_rights(w):
-    """A container's root gives to what it runs itself, from what it has, and nothing to itself."""
+    """A container's root gives to what it runs itself, from what it has, what the policy file grants."""
+    path = f"{w.directory}/policy.conf"
+    with open(path, "w") as file:
+        file.write("[devices /out/c1/c2]\nallow = c 1:3\naccess = rw\n"
+                   "[devices /out/c1/c3]\nallow = c 1:3\naccess = r\n")
+    w.start("--policy", path)
     one = container(w)
     options = [("path", ("s", "z"))]
     one.refused(("SCOPE_ROOT", "PARENT_PRIVILEGE"), "AddDevice", "/", ZERO, "rw", options)
@@ -131,6 +136,32 @@ def test_device_add_rights(w):
     equal(one.run(look, "/dev/null"), "ENOENT")
     one.RemoveDevice("/c2", "c 1:3")
     equal(two.run(look, "/dev/null"), "ENOENT")
+    # What is not granted to be written has no node, for its owner would write all the same.
+    make_all("out/c1/c3", 101000)
+    three = w.container("out/c1/c3", 101000, one, 1000, 60000)
+    three.run(own_dev)
+    one.refused("NODE_RIGHT", "AddDevice", "/c3", "c 1:3", "r", options)
+    one.refused("NODE_RIGHT", "AddDevice", "/c3", "c 1:8", "r", options)
+
+
+@test
+def test_device_add_is_no_way_round_modes(w):
+    """Where no rules say which devices may be had, the host's nodes and their owners do."""
+    path = f"{w.directory}/disk"
+    os.mknod(path, 0o600 | stat.S_IFCHR, os.makedev(1, 5))
+    user, one = w.user(1000, "u1"), w.container("c1")
+    make_all("u1/x", 1000)
+    make_all("c1/c2", 101000)
+    mine = w.host_agent.spawn("u1/x", w.placer("u1/x", 1000), user=True, mnt=True, owner=1000,
+                              maps=[(0, 1000, 1)])
+    two = w.container("c1/c2", 101000, one, 1000, 60000)
+    mine.run(own_dev)
+    two.run(own_dev)
+    for client, cgroup, inside in ((user, "/x", mine), (one, "/c2", two)):
+        equal(client.run(opens, path), errno.EACCES)
+        for device in (ZERO, "/dev/zero"):
+            client.refused("NODE_RIGHT", "AddDevice", cgroup, device, "rw", [("path", ("s", "z"))])
+        equal(inside.run(os.listdir, "/dev"), [])
 
 
 @test

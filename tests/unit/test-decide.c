@@ -41,7 +41,7 @@ struct row {
 	struct level levels[WAY_MAX]; /* ends at a mode of 0 */
 	struct device_level devices[WAY_MAX];
 	unsigned n_devices;
-	bool clears, grantable, granted;
+	bool clears, grantable, granted, gives_node;
 };
 
 #define D(u, g, m)                                            \
@@ -77,6 +77,7 @@ struct row {
 #define CLEARS .clears = true
 #define GRANTABLE .grantable = true
 #define GRANTED .grantable = true, .granted = true
+#define NODE .gives_node = true
 #define TASK(r, e, s) .has_victim = true, .victim = {.ruid = (r), .euid = (e), .suid = (s)}
 #define IDS(u, g) .uid = (uint32_t)(u), .gid = (uint32_t)(g)
 #define KEY_OF(name) .key = name
@@ -132,6 +133,7 @@ static void call_of_row(const struct row *r, struct call *c)
 		.absolute = r->absolute,
 		.clears = r->clears,
 		.grantable = r->grantable,
+		.gives_node = r->gives_node,
 		.max_depth = 16};
 	c->place = (struct place){.way = r->way,
 		.missing = r->missing,
@@ -373,6 +375,7 @@ static void random_call(struct call *c, struct node *way)
 		.absolute = pick(2),
 		.clears = !pick(4),
 		.grantable = pick(2),
+		.gives_node = pick(2),
 		.max_depth = 3};
 	p->way = way;
 	p->n = 1 + pick(WAY_MAX);
