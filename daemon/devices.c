@@ -406,7 +406,9 @@ static int gather_v2(struct op *op, struct target *t, struct device_change *c)
 	int r = target_path(t, path) ? 0 : -ENAMETOOLONG;
 
 	if (r >= 0)
-		r = devlock_try(op->manager->devlocks, &c->lock, path);
+		/* What is granted may change cgroups above, too. */
+		r = devlock_try(op->manager->devlocks, &c->lock,
+			op->question.grantable && op->manager->grants.n > 0 ? "/" : path);
 	if (r >= 0)
 		r = devway_read(op->manager, t->h, path, t->dir_fd, flags, &c->way);
 	if (r >= 0)
