@@ -15,13 +15,23 @@
 #define LINES_MAX 8192
 #define WHOSE_MAX 64
 
+/* What was denied in both is known from v2's rules. */
+static bool v2_tells(const struct op *op)
+{
+	for (unsigned i = 0; i < op->n_targets; i++)
+		if (op->targets[i].h->v2 && op->targets[i].reason == REASON_OK)
+			return true;
+	return false;
+}
+
 static int way_read(struct op *op, struct target *t, struct devway **ret)
 {
+	unsigned flags = v2_tells(op) ? DEVWAY_READ : DEVWAY_READ | DEVWAY_MARKS;
 	char path[PATH_TEXT_MAX + 1];
 
 	if (!target_path(t, path))
 		return -ENAMETOOLONG;
-	return devway_read(op->manager, t->h, path, t->dir_fd, DEVWAY_READ, ret);
+	return devway_read(op->manager, t->h, path, t->dir_fd, flags, ret);
 }
 
 static void devway_freep(struct devway **w)
@@ -111,6 +121,8 @@ static int level_list(struct op *op, const struct target *t, const struct devway
 	devices_whose(level, -1, whose, sizeof(whose));
 	if (level->policy.data)
 		r = ours_list(&l, level);
+	if (r >= 0 && level->denies)
+		r = line_add(&l, "unknown");
 	for (unsigned k = 0; r >= 0 && k < level->n_others; k++) {
 		devices_whose(level, (int)k, whose, sizeof(whose));
 		r = other_list(&l, &level->others[k]);

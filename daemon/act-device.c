@@ -37,13 +37,26 @@ static void write_fail(struct target *t, int r)
 	}
 }
 
+static int v1_write(struct manager *m, int dirfd, struct device_change_v1 *c)
+{
+	bool denies = c->after.allow && c->after.n > 0;
+	int r;
+
+	if (denies)
+		devices_denies_v1(m, dirfd, true);
+	r = devices_write_v1(m, c);
+	if (r >= 0 && !c->after.allow && c->before.allow)
+		devices_denies_v1(m, dirfd, false);
+	return r;
+}
+
 void device_change_run(struct op *op, struct target *t)
 {
 	struct device_change *c = t->change;
 	int r = t->widens ? devices_widen(op, t) : 0;
 
 	if (r >= 0 && c->v1)
-		r = devices_write_v1(op->manager, c->v1);
+		r = v1_write(op->manager, t->dir_fd, c->v1);
 	else if (r >= 0 && !c->same)
 		r = policy_write(op->manager, t->dir_fd, &c->after);
 	c->written = r >= 0;

@@ -10,6 +10,7 @@
 #include "act.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "devices-v1.h"
 #include "devfiles.h"
 #include "inspect.h"
 #include "log.h"
@@ -192,8 +193,11 @@ static int write_line(struct change *c, unsigned i, const char *text, size_t len
 	char line[PLAN_TEXT_MAX + 1];
 
 	/* The core does not have the capability that the kernel asks for. */
-	if (key_find(c->writes[i].file)->flags & KEY_ADMIN)
+	if (key_find(c->writes[i].file)->flags & KEY_ADMIN) {
+		if (strcmp(c->writes[i].file, "devices.deny") == 0 && text[0] != 'a')
+			devices_denies_v1(c->op->manager, c->t->dir_fd, true);
 		return inspect_write_devices(c->op->manager->inspector, c->fd[i], text);
+	}
 	memcpy(line, text, len);
 	line[len] = '\n';
 	return cgroup_write_fd(c->fd[i], line, len + 1);

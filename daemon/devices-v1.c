@@ -9,6 +9,7 @@
 
 #include "cgroupfs.h"
 #include "cleanup.h"
+#include "log.h"
 #include "manager.h"
 
 #define LINE_MAX_V1 64
@@ -274,6 +275,16 @@ static void write_text(const struct device_v1_write *w, char *buf)
 		number_text(w->major, major, sizeof(major)),
 		number_text(w->minor, minor, sizeof(minor)), w->access & DEVICE_READ ? "r" : "",
 		w->access & DEVICE_WRITE ? "w" : "", w->access & DEVICE_MKNOD ? "m" : "");
+}
+
+void devices_denies_v1(struct manager *m, int dirfd, bool denies)
+{
+	int r = denies ? inspect_mark_set(m->inspector, dirfd, MARK_DENIES)
+		       : inspect_mark_clear(m->inspector, dirfd, MARK_DENIES);
+
+	if (r < 0 && r != -ENOENT && r != -ENODATA)
+		log_line(LOG_NOTICE, "that devices are denied cannot be noted: %s, ignoring",
+			strerror(-r));
 }
 
 static int writes_do(struct manager *m, const struct device_change_v1 *c)

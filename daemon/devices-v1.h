@@ -22,6 +22,9 @@ struct device_change_v1 {
  * -EOPNOTSUPP: v1 has no such rules; -ENOMEM ... */
 int devices_plan_v1(
 	struct op *op, int dirfd, bool is_top, bool has_children, struct device_change_v1 **ret);
+/* Whether something is denied in the cgroup of v1 that devices.list does not show; see MARK_DENIES.
+ * Before the write that denies, and after one that does away with it. */
+void devices_denies_v1(struct manager *m, int dirfd, bool denies);
 int devices_plan_v1_target(struct op *op, struct target *t, struct device_change_v1 **ret);
 struct device_change_v1 *device_change_v1_free(struct device_change_v1 *c);
 

@@ -218,7 +218,22 @@ static int level_read_v1(struct devway_level *l, int fd)
 	return r;
 }
 
-static int way_read_v1(const struct hierarchy *h, int target_fd, unsigned flags, struct devway *w)
+/* A new cgroup has its parent's rules, and no mark. */
+static bool marks_find(struct manager *m, const struct hierarchy *h, const struct devway *w)
+{
+	bool found = false;
+
+	for (unsigned i = path_depth(w->path) + 1; !found && i-- > 0;) {
+		_cleanup_close_ int fd =
+			cgroup_open_path(h->root_fd, w->path, path_prefix(w->path, i));
+
+		found = fd >= 0 && inspect_mark_get(m->inspector, fd, MARK_DENIES) == 1;
+	}
+	return found;
+}
+
+static int way_read_v1(struct manager *m, const struct hierarchy *h, int target_fd, unsigned flags,
+	struct devway *w)
 {
 	unsigned depth = path_depth(w->path), i = flags & DEVWAY_ALL ? 0 : depth;
 
@@ -235,6 +250,8 @@ static int way_read_v1(const struct hierarchy *h, int target_fd, unsigned flags,
 		r = fd < 0 ? fd : level_read_v1(l, fd);
 		if (r < 0)
 			return r;
+		if ((flags & DEVWAY_MARKS) && l->hidden)
+			l->denies = marks_find(m, h, w);
 		if (flags & DEVWAY_KEEP)
 			l->fd = TAKE_FD(own);
 	}
@@ -252,7 +269,7 @@ int devway_read(struct manager *m, const struct hierarchy *h, const char *path, 
 	w->n = 0;
 	w->level = NULL;
 	strcpy(w->path, path);
-	r = h->v2 ? way_read_v2(m, h, fd, flags, w) : way_read_v1(h, fd, flags, w);
+	r = h->v2 ? way_read_v2(m, h, fd, flags, w) : way_read_v1(m, h, fd, flags, w);
 	if (r < 0)
 		return r;
 	*ret = TAKE_PTR(w);
@@ -267,7 +284,9 @@ enum tri devway_ours(const struct devway_level *l, const struct device_range *ra
 {
 	if (!l->policy.data)
 		return YES;
-	return device_policy_covers(l->policy.data, l->policy.size, range, access) ? YES : NO;
+	if (!device_policy_covers(l->policy.data, l->policy.size, range, access))
+		return NO;
+	return l->denies ? UNKNOWN : YES;
 }
 
 enum tri devway_others(const struct devway_level *l, const struct device_range *range,
@@ -301,13 +320,15 @@ enum tri devway_allows(const struct devway *w, const struct device_range *range,
 		enum tri others =
 			ours == NO ? YES : devway_others(&w->level[i], range, access, &which);
 
-		if (ours != NO && (others == YES || answer == others))
+		enum tri one = others == YES ? ours : others;
+
+		if (one == YES || one == answer)
 			continue;
-		answer = ours == NO ? NO : others;
+		answer = one;
 		if (ret_level)
 			*ret_level = i;
 		if (ret_other)
-			*ret_other = ours == NO ? -1 : (int)which;
+			*ret_other = others == YES ? -1 : (int)which;
 	}
 	return answer;
 }

@@ -21,6 +21,7 @@ struct devway_level {
 	bool v1;    /* the kernel's own rules, in `policy` */
 	/* v1: what is denied is not shown where all else is allowed ("a *:* rwm"). */
 	bool hidden;
+	bool denies; /* ... and that there is something is known, but not what; with DEVWAY_MARKS */
 	struct devprog_attached attached;
 	struct device_policy policy; /* data NULL: none of cgmd's */
 	unsigned n_others;
@@ -38,9 +39,10 @@ struct devway {
 };
 
 enum devway_flags {
-	DEVWAY_READ = 1 << 0, /* policies and instructions too, not only what is attached */
-	DEVWAY_KEEP = 1 << 1, /* the fds of those levels that have a policy */
-	DEVWAY_ALL = 1 << 2,  /* v1: the cgroups above as well */
+	DEVWAY_READ = 1 << 0,  /* policies and instructions too, not only what is attached */
+	DEVWAY_KEEP = 1 << 1,  /* the fds of those levels that have a policy */
+	DEVWAY_ALL = 1 << 2,   /* v1: the cgroups above as well */
+	DEVWAY_MARKS = 1 << 3, /* v1: has cgmd denied there, or above, what is not shown? */
 };
 
 /* `fd`: the target's directory, or -EBADF. Negative errno. */

@@ -17,6 +17,7 @@
 static const char *const mark_names[MARK_MAX] = {
 	[MARK_RELEASE] = "trusted.cgmd.release",
 	[MARK_LEAF] = "trusted.cgmd.leaf",
+	[MARK_DENIES] = "trusted.cgmd.denies",
 };
 
 static const char *const note_names[NOTE_MAX] = {

@@ -27,6 +27,7 @@ struct inspector;
 enum mark {
 	MARK_RELEASE, /* trusted.cgmd.release: remove this cgroup when its last task leaves */
 	MARK_LEAF,    /* trusted.cgmd.leaf: this cgroup only holds its parent's tasks */
+	MARK_DENIES,  /* trusted.cgmd.denies: v1's devices.list does not show what it denies */
 	MARK_MAX,
 };
 

@@ -681,6 +681,32 @@ def test_device_in_step(w):
     equal(lines(d.host, "/other"), ["default deny", "allow c 1:3 rw"])
 
 
+@bare
+def test_device_v1_alone(w):
+    """v1 does not show what it denies where it allows the rest: then nobody says that all is allowed."""
+    if not V1:
+        raise Skip("no devices controller of cgroup v1")
+    w.start("--device-programs", "off")
+    host = w.host()
+    make("devices", "x")
+    equal(host.CheckDevice("/x", FULL, "rw")[0], True)
+    equal(host.ListDevices("/x"), [("default allow", "/x", "v1")])
+    host.DenyDevices("/x", FULL, "rwm")
+    make("devices", "x/y")
+    for path in ("/x", "/x/y"):
+        allowed, who, why = host.CheckDevice(path, FULL, "rw")
+        equal((allowed, who, why.split(":")[0]), (False, path, "unknown"))
+        assert ("unknown", path, "v1") in host.ListDevices(path), host.ListDevices(path)
+    host.SetDevices("/x/y", [f"allow {NULL} rwm"])
+    equal(host.CheckDevice("/x/y", NULL, "rw")[0], True)
+    equal(host.CheckDevice("/x/y", FULL, "rw")[2].split(":")[0], "denied")
+    equal(host.ListDevices("/x/y"), [("default deny", "/x/y", "v1"), ("allow c 1:3 rwm", "/x/y", "v1")])
+    # As SetValue does it.
+    make("devices", "z")
+    host.SetValue("devices", "/z", "devices.deny", "c 1:7 rwm")
+    equal(host.CheckDevice("/z", FULL, "rw")[2].split(":")[0], "unknown")
+
+
 @test
 def test_device_undone(w):
     """What one hierarchy refuses is not done in the other."""
