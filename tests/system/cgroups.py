@@ -270,9 +270,21 @@ def is_kept(name):
     return not VOLATILE.search(name)
 
 
+def everybody(seen):
+    return {pid for *_, value in seen.values() if isinstance(value, tuple) for pid in value}
+
+
 def difference(before, after):
+    """Of processes those count that were there before and after: on a loaded machine others end late, and a
+    call that is refused makes none."""
+    stay = everybody(before) & everybody(after)
+
+    def what(seen, path):
+        *rest, value = seen.get(path, (None,))
+        return (*rest, tuple(pid for pid in value if pid in stay) if isinstance(value, tuple) else value)
+
     return [f"{path}: {before.get(path)} became {after.get(path)}"
-            for path in sorted(set(before) | set(after)) if before.get(path) != after.get(path)]
+            for path in sorted(set(before) | set(after)) if what(before, path) != what(after, path)]
 
 
 def tasks_at(path):

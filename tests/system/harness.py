@@ -63,6 +63,12 @@ def equal(got, wanted, what=""):
     assert got == wanted, f"{what}{': ' if what else ''}{got!r}, not {wanted!r}"
 
 
+def where_from(error):
+    """The last places on the way to it."""
+    return " < ".join(f"{os.path.basename(frame.filename)}:{frame.lineno}"
+                      for frame in reversed(traceback.extract_tb(error.__traceback__)[-3:]))
+
+
 def run_one(program, name, function, verbose):
     started, why = time.monotonic(), None
     kind = "ok"
@@ -73,7 +79,7 @@ def run_one(program, name, function, verbose):
     except Skip as skip:
         kind, why = "skip", str(skip)
     except Exception as error:
-        kind, why = "FAIL", f"{type(error).__name__}: {error}"
+        kind, why = "FAIL", f"{type(error).__name__}: {error} ({where_from(error)})"
         if verbose:
             traceback.print_exc()
             print(here.daemon.log() if here and here.daemon else "", file=sys.stderr)
