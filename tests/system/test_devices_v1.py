@@ -3,6 +3,7 @@
 the same as this host's own v1 controller does, where it has one. There the daemon is told to leave that alone."""
 
 import errno
+import itertools
 import os
 
 import agent
@@ -439,11 +440,13 @@ def test_devices_v1_undone(w):
     children = [f"p/c{i}" for i in range(8)]
     for path in children:
         host.Create("devices", path)
-    bpf.attach(where("unified", "p/c5"), bpf.denies(1, 7), bpf.OVERRIDE)
+    # In the order of the directory, which is the order of the writes.
+    last = "p/" + [entry for entry in os.listdir(where("unified", "p")) if f"p/{entry}" in children][-1]
+    bpf.attach(where("unified", last), bpf.denies(1, 7), bpf.OVERRIDE)
     host.refused("DEVICE_OVERRIDE", "SetValue", "devices", "p", "devices.allow", "c 1:3 r")
-    equal([path for path in children if own_rules(path)], ["p/c5"])
+    equal([path for path in children if own_rules(path)], [last])
     equal([lines(host, path) for path in ("p", *children)], [[]] * 9)
-    bpf.detach(where("unified", "p/c5"))
+    bpf.detach(where("unified", last))
     host.SetValue("devices", "p", "devices.allow", "c 1:3 r")
     equal([path for path in children if own_rules(path)], children)
     equal([lines(host, path) for path in ("p", *children)], [["c 1:3 r"]] + [[]] * 8)
@@ -504,6 +507,18 @@ def test_devices_v1_at_once(w):
         equal(lines(host, path), [rule for i, rule in enumerate(rules) if i not in gone], path)
 
 
+def let_in(at, stop):
+    """Tries until it is told to stop."""
+    for tried in itertools.count():
+        if devices.may(at, NULL, "r"):
+            return True
+        try:
+            if tried % 16 == 0 and os.read(stop, 1):
+                return False
+        except BlockingIOError:
+            pass
+
+
 @bare
 def test_devices_v1_never_wider(w):
     """While its parent is allowed more, a child that follows has at no moment more than before."""
@@ -514,27 +529,29 @@ def test_devices_v1_never_wider(w):
         stop, told = os.pipe()
         pid = os.fork()
         if pid == 0:
-            tried, had = 0, 0
-            os.read(stop, 1)
-            os.set_blocking(stop, False)
-            while True:
-                tried, had = tried + 1, had + devices.may(nodes.at, NULL, "r")
-                try:
-                    if tried % 16 == 0 and os.read(stop, 1):
-                        break
-                except BlockingIOError:
-                    pass
-            os._exit(1 if had else 0)
+            code = 2
+            try:
+                os.read(stop, 1)
+                os.set_blocking(stop, False)
+                code = 1 if let_in(nodes.at, stop) else 0
+            finally:
+                os._exit(code)
         world.put("unified", "p", pid)
         os.write(told, b"g")
-        for i in range(60):
-            host.Create("devices", f"p/c{i}")
-            world.put("unified", f"p/c{i}", pid)
+        for i in range(12):
+            # The more there are, the longer it takes; this is in the one that is written last.
+            for j in range(40):
+                os.mkdir(where("unified", f"p/c{i}-{j}"))
+            names = [f"p/{name}" for name in os.listdir(where("unified", "p")) if name.startswith(f"c{i}-")]
+            world.put("unified", names[-1], pid)
             host.SetValue("devices", "p", "devices.allow", "c 1:3 r")
             host.SetValue("devices", "p", "devices.deny", "c 1:3 r")
-            seen += own_rules(f"p/c{i}")
+            seen += sum(map(own_rules, names))
+            world.put("unified", "p", pid)
+            for name in names:
+                os.rmdir(where("unified", name))
         os.write(told, b"s")
         equal(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), 0, "was let in")
         os.close(stop)
         os.close(told)
-    equal(seen, 60)
+    equal(seen, 12 * 40)

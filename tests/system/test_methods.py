@@ -139,6 +139,10 @@ def test_list_keys(w, kind):
     made = where(kind, "c1/x")
     os.chown(f"{made}/cgroup.procs", 5, 6)
     keys = {name: (uid, gid, mode) for name, uid, gid, mode in client.ListKeys(kind, "x")}
+    if world.PURE:
+        # No files: see test_devices_v1.py.
+        for name in ("allow", "deny", "list"):
+            keys.pop(f"devices.{name}", None)
     equal(sorted(keys), sorted(f for f in os.listdir(made) if os.path.isfile(f"{made}/{f}")))
     unmapped = 2 ** 32 - 1
     for name, (uid, gid, mode) in keys.items():
