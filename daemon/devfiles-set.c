@@ -48,6 +48,11 @@ struct devfiles_change {
 	struct step *steps;
 };
 
+static bool is_missing(int r)
+{
+	return r == -ENOENT || r == -ENODEV;
+}
+
 static void steps_drop(struct devfiles_change *c, unsigned from)
 {
 	while (c->n_steps > from)
@@ -211,7 +216,7 @@ static int child_copy(void *userdata, int dirfd, const char *name)
 		return 0;
 	fd = cgroup_open(dirfd, name);
 	r = fd < 0 ? fd : devprog_policy_get(c->op->manager->devprog, fd, &before);
-	if (r == -ENOENT || r == -ENODEV)
+	if (is_missing(r))
 		return 0;
 	return r != 0 ? (r < 0 ? r : 0) : write_add(c, fd, name, &before, &c->old);
 }
@@ -286,7 +291,7 @@ static int enter_below(void *userdata, int fd, const char *path)
 	if (r < 0 || !*path)
 		return r;
 	r = denied_below(c, fd, path);
-	return r == -ENOENT || r == -ENODEV ? 0 : r;
+	return is_missing(r) ? 0 : r;
 }
 
 /* All writes in their order. */
@@ -327,16 +332,23 @@ static int write_policy(
 {
 	struct devprog *d = c->op->manager->devprog;
 	_cleanup_close_ int fd = write_open(c, w);
+	_cleanup_close_ int again = -EBADF;
+	int r;
 
 	if (fd < 0)
 		return fd;
-	return policy->data ? devprog_policy_set(d, fd, policy) : devprog_policy_clear(d, fd);
+	r = policy->data ? devprog_policy_set(d, fd, policy) : devprog_policy_clear(d, fd);
+	if (!is_missing(r))
+		return r;
+	/* What is missing must be the cgroup, or its parent would get more in spite of it. */
+	again = write_open(c, w);
+	return again < 0 ? again : -EIO;
 }
 
 /* A cgroup below may have gone meanwhile, the target not. */
 static bool is_gone(const struct write *w, int r)
 {
-	return *w->path && (r == -ENOENT || r == -ENODEV);
+	return *w->path && is_missing(r);
 }
 
 static void change_undo(struct devfiles_change *c)
