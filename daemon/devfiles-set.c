@@ -369,7 +369,11 @@ static int change_write(struct devfiles_change *c)
 {
 	for (size_t i = 0; i < c->n; i++) {
 		struct write *w = &c->writes[i];
-		int r = write_policy(c, w, &w->after);
+		/* Nobody below is judged any more by the parent alone when that gets more. */
+		int r = c->wanted.allow && i > 0 && !*w->path ? devprog_drain() : 0;
+
+		if (r >= 0)
+			r = write_policy(c, w, &w->after);
 
 		if (r < 0 && !is_gone(w, r)) {
 			change_undo(c);

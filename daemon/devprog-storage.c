@@ -49,6 +49,11 @@ int storage_get(const struct class *c, uint64_t cgroup, struct device_policy *re
 	return 1;
 }
 
+int devprog_drain(void)
+{
+	return syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0 ? -EBUSY : 0;
+}
+
 int storage_silence(int map_fd, size_t size, uint64_t cgroup)
 {
 	const struct bpf_cgroup_storage_key key = {
@@ -57,8 +62,7 @@ int storage_silence(int map_fd, size_t size, uint64_t cgroup)
 
 	if (!zero)
 		return -ENOMEM;
-	/* It waits for a grace period of RCU. */
-	if (syscall(SYS_membarrier, MEMBARRIER_CMD_GLOBAL, 0, 0) < 0)
+	if (devprog_drain() < 0)
 		return -EBUSY;
 	return bpf_map_update_elem(map_fd, &key, zero, BPF_EXIST);
 }

@@ -83,6 +83,11 @@ int devprog_policy_set(struct devprog *d, int fd, const struct device_policy *po
 /* Takes ours away; 0 also if there is nothing. */
 int devprog_policy_clear(struct devprog *d, int fd);
 
+/* Waits until all are through who are being judged now, perhaps by what was attached before: a
+ * grace period of RCU, some milliseconds. For a change that must not be seen without an earlier
+ * one in another cgroup. -EBUSY: the kernel does not wait (nohz_full=). */
+int devprog_drain(void);
+
 /*
  * Programs that are attached there and are named as ours, but are not ours: of another version, or
  * of a daemon that had no bpffs. The policy goes over to ours, then they are detached: at every
