@@ -11,12 +11,13 @@ struct bench_client {
 	const char *address; /* of the server, for jobs that connect */
 	const char *place;   /* the name of the worker's own cgroup */
 	int dir;	     /* this, where memory is */
-	pid_t victim;	     /* a task in it that only waits */
-	pid_t *crowd;	     /* many such, of the jobs of jobs-v2.c */
-	uid_t give;	     /* raw: whom new cgroups are given to; 0: nobody */
-	uid_t chown_to;	     /* as the worker's namespace has it */
-	char **files;	     /* raw: the names of the files of a new cgroup */
-	int *held;	     /* connections */
+	int v2_dir, v1_dir; /* where devices are governed; negative: in no hierarchy of that kind */
+	pid_t victim;	    /* a task in it that only waits */
+	pid_t *crowd;	    /* many such, of the jobs of jobs-v2.c */
+	uid_t give;	    /* raw: whom new cgroups are given to; 0: nobody */
+	uid_t chown_to;	    /* as the worker's namespace has it */
+	char **files;	    /* raw: the names of the files of a new cgroup */
+	int *held;	    /* connections */
 	unsigned n_held;
 };
 
@@ -48,6 +49,21 @@ void evacuate_before(struct bench_client *c, unsigned n);
 void evacuate(struct bench_client *c, unsigned i);
 void evacuate_raw(struct bench_client *c, unsigned i);
 void evacuate_after(struct bench_client *c, unsigned n);
+
+/* Of jobs-devices.c: in a child cgroup with the rules that containers have, or with two. */
+void governed_before(struct bench_client *c, unsigned n);
+void governed_few_before(struct bench_client *c, unsigned n);
+void governed_after(struct bench_client *c, unsigned n);
+void rule_change(struct bench_client *c, unsigned i); /* allows and denies in turn */
+void rules_set(struct bench_client *c, unsigned i);   /* one list and another in turn */
+void rule_allow(struct bench_client *c, unsigned i);
+void rule_deny(struct bench_client *c, unsigned i);
+void rule_ask(struct bench_client *c, unsigned i);
+void rules_list(struct bench_client *c, unsigned i);
+/* SetDevices; 0 or a negative errno. */
+int rules_give(sd_bus *bus, const char *cgroup, const char *const *rules);
+/* What containers have, 15 rules. */
+extern const char *const rules_usual[];
 
 /* Fails loudly: a refusal must not pass for a fast answer. */
 #define CALL(c, member, reply, ...)                                                           \

@@ -68,6 +68,6 @@ void compare(const char *label, const struct side *a, const struct side *b, unsi
 		b->name, median_b, ratio, quotient[0], quotient[rounds - 1]);
 	if (aim > 0)
 		printf(", aim %.1f", aim);
-	puts("");
+	printf("; the fastest %.1f and %.1f us\n", of_a[0], of_b[0]);
 	fflush(stdout);
 }

@@ -88,6 +88,8 @@ static _Noreturn void worker_serve(
 	struct order order;
 
 	c.dir = place_open(place);
+	c.v2_dir = place_open_governing(place, true);
+	c.v1_dir = place_open_governing(place, false);
 	c.victim = victim_start();
 	if (row->raw)
 		need(place_move(c.dir, place_home(), c.victim), "moving the victim");
@@ -211,7 +213,8 @@ void worker_free(struct worker *w)
 	free(w);
 }
 
-static pid_t daemon_fork(const char *program, const char *socket_path, int ready_fd)
+static pid_t daemon_fork(
+	const char *program, const char *socket_path, int ready_fd, const char *without)
 {
 	char fd[16];
 	pid_t pid;
@@ -220,7 +223,8 @@ static pid_t daemon_fork(const char *program, const char *socket_path, int ready
 	pid = need_errno(vfork(), "vfork");
 	if (pid > 0)
 		return pid;
-	execl(program, program, "--socket", socket_path, "--ready-fd", fd, NULL);
+	execl(program, program, "--socket", socket_path, "--ready-fd", fd,
+		without ? "--ignore" : NULL, without, NULL);
 	_exit(127);
 }
 
@@ -237,7 +241,7 @@ static pid_t child_of(pid_t pid)
 	return atoi(text);
 }
 
-static pid_t daemon_ready(const char *program, const char *socket_path)
+static pid_t daemon_ready(const char *program, const char *socket_path, const char *without)
 {
 	int pipes[2];
 	char byte;
@@ -245,7 +249,7 @@ static pid_t daemon_ready(const char *program, const char *socket_path)
 
 	need_errno(pipe(pipes), "pipe");
 	need_errno(fcntl(pipes[0], F_SETFD, FD_CLOEXEC), "fcntl");
-	pid = daemon_fork(program, socket_path, pipes[1]);
+	pid = daemon_fork(program, socket_path, pipes[1], without);
 	close(pipes[1]);
 	if (read(pipes[0], &byte, 1) != 1)
 		need(-EPIPE, program);
@@ -255,7 +259,13 @@ static pid_t daemon_ready(const char *program, const char *socket_path)
 
 struct daemon daemon_start(const char *program, const char *socket_path)
 {
-	pid_t core = daemon_ready(program, socket_path);
+	return daemon_start_without(program, socket_path, NULL);
+}
+
+struct daemon daemon_start_without(
+	const char *program, const char *socket_path, const char *controllers)
+{
+	pid_t core = daemon_ready(program, socket_path, controllers);
 
 	return (struct daemon){.core = core, .inspector = child_of(core)};
 }
@@ -297,12 +307,12 @@ double daemon_first(const char *program, const char *socket_path, bool answer)
 	if (answer) {
 		int null = need_errno(open("/dev/null", O_WRONLY), "/dev/null");
 
-		pid = daemon_fork(program, socket_path, null);
+		pid = daemon_fork(program, socket_path, null, NULL);
 		answer_wait(socket_path);
 		end = now_usec();
 		close(null);
 	} else {
-		pid = daemon_ready(program, socket_path);
+		pid = daemon_ready(program, socket_path, NULL);
 		end = now_usec();
 	}
 	process_stop(pid);

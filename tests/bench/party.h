@@ -30,6 +30,9 @@ struct daemon {
 
 /* Starts cgmd on the socket and waits until it is ready. */
 struct daemon daemon_start(const char *program, const char *socket_path);
+/* The same, leaving some controllers alone. */
+struct daemon daemon_start_without(
+	const char *program, const char *socket_path, const char *controllers);
 void daemon_stop(struct daemon *d);
 /* fork and exec of cgmd until it is ready; with `answer` until a client has its answer. */
 double daemon_first(const char *program, const char *socket_path, bool answer);

@@ -36,6 +36,24 @@ int place_open(const char *name)
 	return need_errno(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC), path);
 }
 
+int place_open_governing(const char *name, bool v2)
+{
+	char path[96];
+	int fd;
+
+	if (place_pure() && !v2)
+		return -ENOENT;
+	snprintf(path, sizeof(path), CGROUPS "%s/%s",
+		place_pure() ? ""
+		: v2	     ? "/unified"
+			     : "/devices",
+		name);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && errno != ENOENT)
+		need(-errno, path);
+	return fd < 0 ? -ENOENT : fd;
+}
+
 const char *place_limit(void)
 {
 	return place_pure() ? "memory.max" : "memory.limit_in_bytes";

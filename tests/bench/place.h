@@ -13,6 +13,9 @@
 bool place_pure(void);
 /* /NAME in the hierarchy that has memory: a directory fd. */
 int place_open(const char *name);
+/* The same where devices are governed: in v2's hierarchy, or in v1's of devices; -ENOENT: there is
+ * none. */
+int place_open_governing(const char *name, bool v2);
 /* The file of the memory limit there. */
 const char *place_limit(void);
 /* From a place: where its own tasks are. */
