@@ -384,7 +384,8 @@ static int plan_v2(struct op *op, struct target *t, struct device_change *c)
 	int r = 0;
 
 	if (!own->policy.data)
-		r = devprog_policy_get(op->manager->devprog, t->dir_fd, &own->policy);
+		r = devprog_policy_read(
+			op->manager->devprog, t->dir_fd, &own->attached, &own->policy);
 	if (r >= 0 && !call->clears)
 		r = rules_wanted(call, own, &rules);
 	/* To allow something where all is allowed needs no policy. */

@@ -347,6 +347,20 @@ int devprog_policy_get(struct devprog *d, int fd, struct device_policy *ret)
 	return r;
 }
 
+/* Classes stay as long as the daemon does; programs that are made for one policy do not. */
+int devprog_policy_read(
+	struct devprog *d, int fd, const struct devprog_attached *have, struct device_policy *ret)
+{
+	int r;
+
+	if (d->kind != DEVPROG_STORAGE)
+		return devprog_policy_get(d, fd, ret);
+	pthread_mutex_lock(&d->lock);
+	r = devprog_get_locked(d, fd, have, ret);
+	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
 int devprog_set_locked(struct devprog *d, int fd, const struct device_policy *policy)
 {
 	uint64_t cgroup = 0;

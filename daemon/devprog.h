@@ -70,6 +70,9 @@ int devprog_query(struct devprog *d, int fd, struct devprog_attached *ret);
 /* The cgroup's policy, if a program of ours is attached and has one. 1 and *ret, 0 none. Where a
  * daemon was killed while it changed it: the newer. */
 int devprog_policy_get(struct devprog *d, int fd, struct device_policy *ret);
+/* The same where `have` was answered just now, without asking again. */
+int devprog_policy_read(
+	struct devprog *d, int fd, const struct devprog_attached *have, struct device_policy *ret);
 
 /*
  * The policy is in force when this returns, and at every moment before it was the old one (or, in

@@ -107,7 +107,7 @@ static int level_read_v2(struct manager *m, struct devway_level *l, int fd, unsi
 	if (!(flags & DEVWAY_READ))
 		return 0;
 	if (ours)
-		r = devprog_policy_get(m->devprog, fd, &l->policy);
+		r = devprog_policy_read(m->devprog, fd, &l->attached, &l->policy);
 	if (r >= 0 && has_others(&l->attached))
 		r = others_read(m, l);
 	return r;
