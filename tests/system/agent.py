@@ -7,6 +7,7 @@ agents, so namespaces nest to any depth. The host's pid of each is told by the k
 """
 
 import ctypes
+import gc
 import os
 import pickle
 import signal
@@ -148,7 +149,6 @@ def last_step(channel, options):
     except BaseException as error:
         put(channel, error)
         os._exit(1)
-    here.clear()
     serve(channel)
 
 
@@ -167,6 +167,10 @@ def spawn_here(options, fd):
         try:
             enter_namespaces(options, up[1], down[0])
             if os.fork() == 0:
+                # What has an fd closes it now, or never: later its number may be another's.
+                here.clear()
+                gc.collect()
+                gc.freeze()
                 os.closerange(3, channel.fileno())
                 os.closerange(channel.fileno() + 1, 4096)
                 last_step(channel, options)
@@ -268,6 +272,7 @@ def host_agent():
         ours.close()
         libc.prctl(PR_SET_CHILD_SUBREAPER, 1)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
+        here.clear()
         last_step(theirs, {})
     theirs.close()
     agent = Agent(ours, "host")
