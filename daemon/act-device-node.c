@@ -323,22 +323,55 @@ static bool is_last(const struct op *op, const struct target *t)
 	return true;
 }
 
+void device_unlock(struct op *op)
+{
+	for (unsigned i = 0; i < op->n_targets; i++)
+		if (op->targets[i].change)
+			devlock_put(&op->targets[i].change->lock);
+}
+
+static int lock(struct op *op, struct target *t)
+{
+	struct device_change *c = t->change;
+
+	if (!t->h->v2 || c->lock.path)
+		return 0;
+	return devlock_take(op->manager->devlocks, &c->lock, c->way->path);
+}
+
+static void rules_run(struct op *op, struct target *t)
+{
+	int r = lock(op, t);
+
+	if (r < 0)
+		target_fail(t, r);
+	else
+		device_change_run(op, t);
+}
+
 static void add_run(struct op *op, struct target *t)
 {
-	device_change_run(op, t);
+	rules_run(op, t);
 	if (t->reason != REASON_OK || !is_last(op, t))
 		return;
+	device_unlock(op);
 	nodes_change(op, t);
-	if (t->reason != REASON_OK)
-		device_change_undo(op, t);
+	if (t->reason == REASON_OK)
+		return;
+	for (struct target *u = op->targets; u <= t; u++)
+		if (u == t || u->done)
+			(void)lock(op, u);
+	device_change_undo(op, t);
 }
 
 /* What the rules deny is denied, whatever becomes of the node. */
 static void remove_run(struct op *op, struct target *t)
 {
-	device_change_run(op, t);
-	if (t->reason == REASON_OK && is_last(op, t))
+	rules_run(op, t);
+	if (t->reason == REASON_OK && is_last(op, t)) {
+		device_unlock(op);
 		nodes_change(op, t);
+	}
 	if (t->reason != REASON_OK && t->change && t->change->written && !t->detail)
 		target_detail(t, t->reason, "it is denied, but its node may still be there");
 }

@@ -13,12 +13,6 @@
 #include "log.h"
 #include "manager.h"
 
-static int policy_write(struct manager *m, int fd, const struct device_policy *policy)
-{
-	return policy->data ? devprog_policy_set(m->devprog, fd, policy)
-			    : devprog_policy_clear(m->devprog, fd);
-}
-
 /* The kernel's word, where it has changed since it was looked at. */
 static void write_fail(struct target *t, int r)
 {
@@ -31,6 +25,10 @@ static void write_fail(struct target *t, int r)
 		break;
 	case -EINVAL:
 		target_fail(t, -EBUSY);
+		break;
+	case -EAGAIN:
+		t->reason = REASON_BUSY;
+		target_detail(t, REASON_BUSY, "its device rules have just been changed");
 		break;
 	default:
 		target_fail(t, r);
@@ -58,7 +56,7 @@ void device_change_run(struct op *op, struct target *t)
 	if (r >= 0 && c->v1)
 		r = v1_write(op->manager, t->dir_fd, c->v1);
 	else if (r >= 0 && !c->same)
-		r = policy_write(op->manager, t->dir_fd, &c->after);
+		r = devprog_policy_change(op->manager->devprog, t->dir_fd, &c->before, &c->after);
 	c->written = r >= 0;
 	if (r >= 0)
 		return;
@@ -77,7 +75,7 @@ void device_change_undo(struct op *op, struct target *t)
 	if (c->v1)
 		r = devices_restore_v1(op->manager, c->v1);
 	else if (!c->same)
-		r = policy_write(op->manager, t->dir_fd, &c->before);
+		r = devprog_policy_change(op->manager->devprog, t->dir_fd, &c->after, &c->before);
 	devices_narrow(op, t);
 	if (r < 0)
 		log_limited(LOG_WARNING, op->account,
@@ -93,7 +91,7 @@ void device_change_settle(struct op *op, struct target *t)
 	if (!c->written)
 		return;
 	if (!c->v1)
-		r = governed_set(op->manager->governed, t->dir_fd, c->way->path, &c->after);
+		r = governed_look(op->manager->governed, t->dir_fd, c->way->path);
 	if (r >= 0 && t->widens)
 		r = devices_widened(op, t);
 	if (r < 0)

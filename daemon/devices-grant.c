@@ -109,7 +109,7 @@ static int widen_v2(struct op *op, struct devway_level *l)
 	if (r >= 0)
 		r = devices_compile(op->manager, &rules, &policy);
 	if (r >= 0)
-		r = devprog_policy_set(op->manager->devprog, l->fd, &policy);
+		r = devprog_policy_change(op->manager->devprog, l->fd, &l->policy, &policy);
 	if (r < 0) {
 		device_policy_done(&policy);
 		return r;
@@ -171,7 +171,7 @@ static int narrow_one(struct manager *m, struct devway_level *l)
 	if (l->wider_v1)
 		r = devices_restore_v1(m, l->wider_v1);
 	else if (l->wider.data)
-		r = devprog_policy_set(m->devprog, l->fd, &l->policy);
+		r = devprog_policy_change(m->devprog, l->fd, &l->wider, &l->policy);
 	l->wider_v1 = device_change_v1_free(l->wider_v1);
 	device_policy_done(&l->wider);
 	l->wider = (struct device_policy){0};
@@ -267,7 +267,7 @@ int devices_widened(struct op *op, struct target *t)
 		memcpy(path, w->path, l->len);
 		path[l->len] = '\0';
 		if (l->wider.data)
-			r = governed_set(op->manager->governed, l->fd, path, &l->wider);
+			r = governed_look(op->manager->governed, l->fd, path);
 		if (r >= 0)
 			r = level_tell(op, t, i);
 	}

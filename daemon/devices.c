@@ -370,12 +370,6 @@ static int rules_wanted(
 	return r < 0 ? r : rules_join(ret, &call->rules);
 }
 
-static bool policy_same(const struct device_policy *a, const struct device_policy *b)
-{
-	return !a->data == !b->data &&
-	       (!a->data || (a->size == b->size && memcmp(a->data, b->data, a->size) == 0));
-}
-
 static int plan_v2(struct op *op, struct target *t, struct device_change *c)
 {
 	const struct device_call *call = op->devices;
@@ -395,7 +389,7 @@ static int plan_v2(struct op *op, struct target *t, struct device_change *c)
 		return r;
 	c->before = own->policy;
 	own->policy = (struct device_policy){0};
-	c->same = policy_same(&c->before, &c->after);
+	c->same = device_policy_same(&c->before, &c->after);
 	return 0;
 }
 

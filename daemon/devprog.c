@@ -384,6 +384,13 @@ int devprog_policy_set(struct devprog *d, int fd, const struct device_policy *po
 	return r;
 }
 
+static int clear_locked(
+	struct devprog *d, int fd, uint64_t cgroup, const struct devprog_attached *have)
+{
+	return d->kind == DEVPROG_STORAGE ? storage_drop_all(d, fd, cgroup, have, NULL)
+					  : made_drop_all(d, fd, cgroup, have, NULL);
+}
+
 int devprog_policy_clear(struct devprog *d, int fd)
 {
 	struct devprog_attached have;
@@ -395,8 +402,36 @@ int devprog_policy_clear(struct devprog *d, int fd)
 	pthread_mutex_lock(&d->lock);
 	r = devprog_query_locked(d, fd, &have);
 	if (r >= 0)
-		r = d->kind == DEVPROG_STORAGE ? storage_drop_all(d, fd, cgroup, &have, NULL)
-					       : made_drop_all(d, fd, cgroup, &have, NULL);
+		r = clear_locked(d, fd, cgroup, &have);
 	pthread_mutex_unlock(&d->lock);
+	return r;
+}
+
+bool device_policy_same(const struct device_policy *a, const struct device_policy *b)
+{
+	return !a->data == !b->data &&
+	       (!a->data || (a->size == b->size && memcmp(a->data, b->data, a->size) == 0));
+}
+
+int devprog_policy_change(
+	struct devprog *d, int fd, const struct device_policy *from, const struct device_policy *to)
+{
+	struct device_policy now = {0};
+	struct devprog_attached have;
+	uint64_t cgroup = 0;
+	int r = cgroup_number(fd, &cgroup);
+
+	if (r < 0 || d->kind == DEVPROG_NONE)
+		return r < 0 ? r : -EOPNOTSUPP;
+	pthread_mutex_lock(&d->lock);
+	r = devprog_query_locked(d, fd, &have);
+	if (r >= 0)
+		r = devprog_get_locked(d, fd, &have, &now);
+	if (r >= 0 && !device_policy_same(&now, from))
+		r = -EAGAIN;
+	if (r >= 0)
+		r = to->data ? devprog_set_locked(d, fd, to) : clear_locked(d, fd, cgroup, &have);
+	pthread_mutex_unlock(&d->lock);
+	device_policy_done(&now);
 	return r;
 }

@@ -26,6 +26,9 @@
 
 struct devprog;
 
+/* Both none, or the same bytes. */
+bool device_policy_same(const struct device_policy *a, const struct device_policy *b);
+
 /* How the policies are kept. */
 enum devprog_kind {
 	DEVPROG_NONE,	  /* no v2 hierarchy, or the kernel refuses: see devprog_why() */
@@ -83,6 +86,10 @@ int devprog_policy_read(
  * it is in force, and so is an older one, whose link somebody else holds.
  */
 int devprog_policy_set(struct devprog *d, int fd, const struct device_policy *policy);
+/* The same from what the cgroup is known to have, data NULL: none of ours; -EAGAIN: it has another
+ * by now, and keeps it. What was planned on one thread undoes nothing that another one did. */
+int devprog_policy_change(struct devprog *d, int fd, const struct device_policy *from,
+	const struct device_policy *to);
 /* Takes ours away; 0 also if there is nothing. */
 int devprog_policy_clear(struct devprog *d, int fd);
 

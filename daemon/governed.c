@@ -233,6 +233,17 @@ int governed_set(struct governed *g, int fd, const char *path, const struct devi
 	return governed_set_id(g, st.st_ino, path, policy);
 }
 
+int governed_look(struct governed *g, int fd, const char *path)
+{
+	struct device_policy policy = {0};
+	int r = g->h ? devprog_policy_get(g->manager->devprog, fd, &policy) : 0;
+
+	if (r >= 0)
+		r = governed_set(g, fd, path, &policy);
+	device_policy_done(&policy);
+	return r;
+}
+
 unsigned governed_count(const struct governed *g)
 {
 	return g->n;

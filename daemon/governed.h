@@ -33,6 +33,9 @@ int governed_set(struct governed *g, int fd, const char *path, const struct devi
 int governed_set_id(
 	struct governed *g, uint64_t id, const char *path, const struct device_policy *policy);
 
+/* The same by what the kernel has: who planned a policy need not have been the last to set one. */
+int governed_look(struct governed *g, int fd, const char *path);
+
 /* devnames' `changed`: userdata is the governed. */
 void governed_changed(void *userdata);
 

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "act.h"
+#include "act-device.h"
 #include "cleanup.h"
 #include "devices.h"
 #include "facts.h"
@@ -450,7 +451,8 @@ static char *refusal_detail(const struct op *op, const struct act *act)
 	for (unsigned i = 0; (native || op->n_targets == 1) && i < op->n_targets; i++) {
 		const struct target *t = &op->targets[i];
 
-		/* The only one is what the call is about, also before it has a reason of its own. */
+		/* The only one is what the call is about, also before it has a reason of its own.
+		 */
 		if (op->n_targets > 1 && t->reason != op->reply.reason)
 			continue;
 		/* Which hierarchy it was, where another may have it otherwise. */
@@ -580,6 +582,8 @@ void op_run(struct op *op)
 
 	op->reply.reason = op_prepare(op, act);
 	if (op->reply.reason == REASON_OK && act_blocks(op)) {
+		if (act_reaches(op))
+			device_unlock(op);
 		r = act_submit(op);
 		if (r >= 0)
 			return;

@@ -7,9 +7,11 @@ import os
 import stat
 
 import agent
+import wire
+from agent import wait_until
 from harness import bare, equal, test
 from test_devices import KINDS, V1, lines, make_all, opens
-from world import BASE, read, where
+from world import BASE, REASONS, read, where
 
 RULES = ["default deny", "allow c 1:3 rw", "allow c 1:8 r", "allow c 1:9 r"]
 ZERO, FULL = "c 1:5", "c 1:7"
@@ -236,3 +238,46 @@ def test_device_add_two_containers(w):
     equal(one.run(os.listdir, "/dev"), ["z"])
     w.host().RemoveDevice("/out/c1", ZERO)
     equal(one.run(os.listdir, "/dev"), [])
+
+
+def fails_to_add(socket, times):
+    """In a container: what adds on a worker, and takes back what it has widened."""
+    bus, refused = wire.Bus(socket), 0
+    for _ in range(times):
+        try:
+            bus.call("AddDevice", "/", ZERO, "rw", [("path", ("s", "there"))])
+        except wire.DBusError:
+            refused += 1
+    bus.close()
+    return refused
+
+
+@bare
+def test_device_add_takes_nothing_back_of_others(w):
+    """What is denied while a node is being added stays denied when that fails."""
+    path = f"{w.directory}/policy.conf"
+    with open(path, "w") as file:
+        file.write("[devices /out/c1]\nallow = c 1:5\n")
+    w.start("--policy", path)
+    one = container(w)
+    one.run(fill, "/dev/there")
+
+    def change(method, *args):
+        """Whoever is just changing rules there goes first, and soon ends."""
+        try:
+            getattr(w.host(), method)("/out", *args)
+        except wire.DBusError as error:
+            assert REASONS["BUSY"] in error.message, error
+            return False
+        return True
+
+    change("DenyDevices", ZERO, "rw")
+    one.agent.start(fails_to_add, w.daemon.socket, 300)
+    for _ in range(100):
+        change("AllowDevices", FULL, "rw")
+        wait_until(lambda: change("DenyDevices", FULL, "rw"), "it is denied")
+        for _ in range(10):
+            # Here alone, for v1 may deny it too.
+            equal([line for line in lines(w.host(), "/out") if FULL in line][-1:], [f"deny {FULL} rw"])
+    equal(one.agent.finish(), 300)
+    equal([line for line in lines(w.host(), "/out") if FULL in line][-1:], [f"deny {FULL} rw"])
