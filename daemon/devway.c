@@ -186,7 +186,7 @@ static int state_parse(char *text, struct device_rules *ret)
 	return r;
 }
 
-int devway_state_v1(int dirfd, struct device_rules *ret, bool *ret_hidden)
+static int state_read(int dirfd, struct device_rules *ret)
 {
 	_cleanup_close_ int fd = cgroup_open_file(dirfd, LIST_FILE, O_RDONLY, NULL);
 	_cleanup_free_ char *text = NULL;
@@ -201,7 +201,21 @@ int devway_state_v1(int dirfd, struct device_rules *ret, bool *ret_hidden)
 		return r;
 	}
 	*ret = rules;
-	*ret_hidden = rules.allow;
+	return 0;
+}
+
+/* While an exception goes, the kernel may show it without a letter; soon it does not. */
+#define READS_MAX 16
+
+int devway_state_v1(int dirfd, struct device_rules *ret, bool *ret_hidden)
+{
+	int r = -EINVAL;
+
+	for (unsigned i = 0; r == -EINVAL && i < READS_MAX; i++)
+		r = state_read(dirfd, ret);
+	if (r < 0)
+		return r;
+	*ret_hidden = ret->allow;
 	return 0;
 }
 
