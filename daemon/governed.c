@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <systemd/sd-event.h>
 
+#include "account.h"
 #include "cgroupfs.h"
 #include "cleanup.h"
 #include "devices.h"
@@ -23,6 +24,9 @@
 #define SLICE 256
 #define TICK_USEC ((uint64_t)3 * 1000 * 1000)
 #define COLLECT_SLICE 64
+/* Names of how many cgroups are looked up, and how long that takes, is up to containers. */
+#define RENEW_USEC ((uint64_t)2 * 1000)
+#define RENEW_AT_START_USEC ((uint64_t)1000 * 1000)
 
 /* The bytes of a policy, which containers of one kind share. */
 struct shared {
@@ -46,10 +50,12 @@ LIST_HEAD(shared_bucket, shared);
 struct governed {
 	struct manager *manager;
 	const struct hierarchy *h; /* NULL: no device programs */
-	sd_event_source *timer;
+	sd_event_source *timer, *renewal;
 	struct entry **list;
 	unsigned n, size;
 	unsigned cursor;  /* that many are left in this pass */
+	unsigned renewed; /* and that many whose names are to be looked up again */
+	bool changed;	  /* there was news during the pass: another one after it */
 	bool unchanged;	  /* names stand for other devices, and rules were being changed then */
 	bool uncollected; /* pins may be left of what is gone */
 	struct entry_bucket by_id[BUCKETS];
@@ -141,6 +147,8 @@ static void entry_drop(struct governed *g, struct entry *e)
 	g->list[e->index]->index = e->index;
 	if (g->cursor > g->n)
 		g->cursor = g->n;
+	if (g->renewed > g->n)
+		g->renewed = g->n;
 	shared_put(e->shared);
 	free(e);
 }
@@ -321,7 +329,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 		g->cursor = g->n;
 	for (unsigned i = 0; i < SLICE && g->cursor > 0; i++)
 		look(g, g->list[--g->cursor]);
-	if (g->unchanged)
+	if (g->unchanged && g->renewed == 0)
 		governed_changed(g);
 	if (g->uncollected)
 		g->uncollected =
@@ -360,24 +368,55 @@ static int renew(struct governed *g, struct entry *e)
 	return r;
 }
 
+static void renew_one(struct governed *g, struct entry *e)
+{
+	int r = e->shared->names ? renew(g, e) : 0;
+
+	if (r == -EBUSY)
+		g->unchanged = true; /* again at the next look */
+	else if (r < 0 && !is_gone(r))
+		log_limited(LOG_WARNING, e->id,
+			"the devices of %s changed and its rules could not follow: %s", e->path,
+			strerror(-r));
+}
+
+/* As many as there is time for; the rest when others have had as much. */
+static void renew_some(struct governed *g, uint64_t usec)
+{
+	uint64_t until = clock_monotonic() / 1000 + usec;
+
+	while (g->renewed > 0 && clock_monotonic() / 1000 < until)
+		renew_one(g, g->list[--g->renewed]);
+	if (g->renewed == 0 && g->changed) {
+		g->changed = false;
+		g->renewed = g->n;
+	}
+	if (g->renewed > 0)
+		(void)sd_event_source_set_time_relative(g->renewal, usec);
+	(void)sd_event_source_set_enabled(
+		g->renewal, g->renewed > 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+}
+
+static int on_renewal(sd_event_source *source, uint64_t usec, void *userdata)
+{
+	renew_some(userdata, RENEW_USEC);
+	return 0;
+}
+
 void governed_changed(void *userdata)
 {
 	struct governed *g = userdata;
 
 	if (!g)
 		return;
-	g->unchanged = false;
-	for (unsigned i = 0; i < g->n; i++) {
-		struct entry *e = g->list[i];
-		int r = e->shared->names ? renew(g, e) : 0;
-
-		if (r == -EBUSY)
-			g->unchanged = true; /* again at the next look */
-		else if (r < 0 && !is_gone(r))
-			log_limited(LOG_WARNING, e->id,
-				"the devices of %s changed and its rules could not follow: %s",
-				e->path, strerror(-r));
+	/* A pass is not begun anew: with news all the time nobody's turn would come at its end. */
+	if (g->renewed > 0) {
+		g->changed = true;
+		return;
 	}
+	g->unchanged = false;
+	g->renewed = g->n;
+	renew_some(g, RENEW_USEC);
 }
 
 /*
@@ -428,7 +467,8 @@ int governed_walk(struct governed *g)
 		return 0;
 	r = tree_walk(g->h->root_fd, &ops, g);
 	/* Names may stand for other devices than when they were written. */
-	governed_changed(g);
+	g->renewed = g->n;
+	renew_some(g, RENEW_AT_START_USEC);
 	g->uncollected = true;
 	timer_set(g);
 	return r;
@@ -448,6 +488,10 @@ int governed_new(struct manager *m, struct governed **ret)
 	r = sd_event_add_time(m->event, &g->timer, CLOCK_MONOTONIC, 0, 0, on_timer, g);
 	if (r >= 0)
 		r = sd_event_source_set_enabled(g->timer, SD_EVENT_OFF);
+	if (r >= 0)
+		r = sd_event_add_time(m->event, &g->renewal, CLOCK_MONOTONIC, 0, 1, on_renewal, g);
+	if (r >= 0)
+		r = sd_event_source_set_enabled(g->renewal, SD_EVENT_OFF);
 	if (r < 0) {
 		governed_free(g);
 		return r;
@@ -464,6 +508,7 @@ struct governed *governed_free(struct governed *g)
 		entry_drop(g, g->list[g->n - 1]);
 	free(g->list);
 	sd_event_source_disable_unref(g->timer);
+	sd_event_source_disable_unref(g->renewal);
 	free(g);
 	return NULL;
 }

@@ -365,6 +365,38 @@ def test_device_renumbered(w):
         d.host.run(node_at, name, None)
 
 
+@test
+def test_device_renumbered_many(w):
+    """However many rules have names, others are answered before all have followed; and in the end all have."""
+    if "unified" not in KINDS:
+        raise Skip("no cgroup v2")
+    d = Devices(w)
+    name, count = f"/dev/cgmd-many-{os.getpid()}", 60
+    for i in range(count):
+        make("unified", f"x{i}")
+
+    def follows(i, device):
+        return d.host.CheckDevice(f"/x{i}", device, "rw")[0]
+
+    def some_before_others(minor, device):
+        """Did anybody see that the ones had followed, and others not yet?"""
+        d.host.run(node_at, name, minor)
+        # Asked in the order in which they follow: if all did at once, none is seen to follow before the other.
+        while not (some := [follows(i, device) for i in (count - 1, 0)]).count(True):
+            pass
+        return some == [True, False]
+
+    try:
+        d.host.run(node_at, name, 5)
+        for i in range(count):
+            d.host.SetDevices(f"/x{i}", [f"allow gpu:{n:05}x r" for n in range(1500)] + [f"allow {name} rw"])
+        assert any(some_before_others(*at) for at in ((7, FULL), (5, ZERO)) * 10)
+        d.host.run(node_at, name, 7)
+        wait_until(lambda: all(follows(i, FULL) and not follows(i, ZERO) for i in range(count)), "all follow")
+    finally:
+        d.host.run(node_at, name, None)
+
+
 # What the policy file grants.
 
 def policy(w, text):
