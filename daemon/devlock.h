@@ -2,7 +2,8 @@
 /*
  * Who changes the device rules of which part of the v2 tree. A change by v1's rules (devfiles.h)
  * reads a cgroup and all below it and then writes there, on a worker: nobody else's change may come
- * in between. Changes of parts that are not in each other do not wait for one another.
+ * in between. Changes of parts that are not in each other do not wait for one another; of the
+ * others the larger part, once it was asked for, comes before all that is asked for in it later.
  */
 #pragma once
 
@@ -23,7 +24,8 @@ struct devlock {
 /* Waits until nothing is held that is in this part or has it in it. On a worker alone. 0, -ENOMEM,
  * -ECANCELED: the daemon ends. */
 int devlock_take(struct devlocks *l, struct devlock *lock, const char *path);
-/* Does not wait, for the loop: -EBUSY. */
+/* Does not wait, for the loop: -EBUSY. For a few seconds nothing in this part is taken then, so
+ * that the next try has it when those that hold parts of it now have put them. */
 int devlock_try(struct devlocks *l, struct devlock *lock, const char *path);
 void devlock_put(struct devlock *lock);
 

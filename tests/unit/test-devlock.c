@@ -112,12 +112,48 @@ static void test_end(void **state)
 	devlocks_free(locks);
 }
 
+static struct devlock second;
+
+static void *take_below(void *userdata)
+{
+	return devlock_take(locks, &second, "/a/c") < 0 ? userdata : NULL;
+}
+
+/* Whoever keeps what is below taken all the time does not keep those above from it. */
+static void test_larger_first(void **state)
+{
+	struct devlock held = {0}, all = {0}, other = {0};
+	pthread_t thread;
+	void *failed;
+
+	(void)state;
+	assert_int_equal(devlocks_new(&locks), 0);
+	assert_int_equal(devlock_try(locks, &held, "/a/b"), 0);
+	assert_int_equal(devlock_try(locks, &all, "/a"), -EBUSY);
+	/* What is free is not to be had: it is in what was asked for. */
+	assert_int_equal(devlock_try(locks, &other, "/a/c"), -EBUSY);
+	assert_int_equal(devlock_try(locks, &other, "/ab"), 0);
+	devlock_put(&other);
+	assert_int_equal(pthread_create(&thread, NULL, take_below, &held), 0);
+	devlock_put(&held);
+	assert_int_equal(devlock_try(locks, &held, "/a/b"), -EBUSY);
+	assert_int_equal(devlock_try(locks, &all, "/a"), 0);
+	devlock_put(&all);
+	assert_int_equal(pthread_join(thread, &failed), 0);
+	assert_null(failed);
+	devlock_put(&second);
+	assert_int_equal(devlock_try(locks, &held, "/a/b"), 0);
+	devlock_put(&held);
+	devlocks_free(locks);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parts),
 		cmocka_unit_test(test_one_at_a_time),
 		cmocka_unit_test(test_end),
+		cmocka_unit_test(test_larger_first),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
