@@ -19,10 +19,15 @@
 #include "manager.h"
 #include "tree.h"
 
+/* What the copies of one call may take, but host root's: it is the kernel's memory, and whoever
+ * owns a cgroup makes any number of children. */
+#define COPIES_MAX ((size_t)64 << 20)
+
 struct write {
 	char *path; /* from the target, "" */
 	uint64_t id;
 	struct device_policy before, after; /* before: data NULL, there was none */
+	bool is_copy;			    /* `after` is the change's */
 	bool done;
 };
 
@@ -40,6 +45,8 @@ struct devfiles_change {
 	struct device_v1_write wanted;
 	struct device_rules above, old, now; /* the parent's state; the cgroup's own two */
 	struct device_policy before;	     /* data NULL: it has no policy of its own */
+	struct device_policy copy;	     /* `old`, for the children; data NULL: for none yet */
+	size_t copied;
 	bool has_children;
 	bool many_rules; /* what is too much is rules */
 	size_t n, size;
@@ -67,7 +74,8 @@ struct devfiles_change *devfiles_change_free(struct devfiles_change *c)
 	for (size_t i = 0; i < c->n; i++) {
 		free(c->writes[i].path);
 		device_policy_done(&c->writes[i].before);
-		device_policy_done(&c->writes[i].after);
+		if (!c->writes[i].is_copy)
+			device_policy_done(&c->writes[i].after);
 	}
 	free(c->writes);
 	steps_drop(c, 0);
@@ -76,6 +84,7 @@ struct devfiles_change *devfiles_change_free(struct devfiles_change *c)
 	device_rules_done(&c->old);
 	device_rules_done(&c->now);
 	device_policy_done(&c->before);
+	device_policy_done(&c->copy);
 	free(c);
 	return NULL;
 }
@@ -103,9 +112,18 @@ static int rules_many(struct devfiles_change *c, const struct device_rules *rule
 	return r;
 }
 
-/* One more write: of the cgroup that fd is, whose policy goes over to it. */
+static int compile(
+	struct devfiles_change *c, const struct device_rules *rules, struct device_policy *ret)
+{
+	size_t max = devprog_policy_max(c->op->manager->devprog);
+
+	return rules_many(c, rules, device_policy_compile(rules, rules, max, ret));
+}
+
+/* One more write: of the cgroup that fd is, whose policy goes over to what the caller puts into
+ * *ret. */
 static int write_add(struct devfiles_change *c, int fd, const char *path,
-	struct device_policy *before, const struct device_rules *after)
+	struct device_policy *before, struct write **ret)
 {
 	struct write *w;
 	struct node node;
@@ -129,9 +147,38 @@ static int write_add(struct devfiles_change *c, int fd, const char *path,
 	c->n++;
 	w->before = *before;
 	*before = (struct device_policy){0};
-	r = device_policy_compile(
-		after, after, devprog_policy_max(c->op->manager->devprog), &w->after);
-	return rules_many(c, after, r);
+	*ret = w;
+	return 0;
+}
+
+static int write_rules(struct devfiles_change *c, int fd, const char *path,
+	struct device_policy *before, const struct device_rules *after)
+{
+	struct write *w;
+	int r = write_add(c, fd, path, before, &w);
+
+	return r < 0 ? r : compile(c, after, &w->after);
+}
+
+/* All children get the same bytes. */
+static int write_copy(
+	struct devfiles_change *c, int fd, const char *path, struct device_policy *before)
+{
+	struct write *w;
+	int r = c->copy.data ? 0 : compile(c, &c->old, &c->copy);
+
+	if (r >= 0 && c->op->account != 0 && c->copied + c->copy.size > COPIES_MAX) {
+		c->many_rules = true;
+		r = -E2BIG;
+	}
+	if (r >= 0)
+		r = write_add(c, fd, path, before, &w);
+	if (r < 0)
+		return r;
+	c->copied += c->copy.size;
+	w->after = c->copy;
+	w->is_copy = true;
+	return 0;
 }
 
 /*
@@ -218,7 +265,7 @@ static int child_copy(void *userdata, int dirfd, const char *name)
 	r = fd < 0 ? fd : devprog_policy_get(c->op->manager->devprog, fd, &before);
 	if (is_missing(r))
 		return 0;
-	return r != 0 ? (r < 0 ? r : 0) : write_add(c, fd, name, &before, &c->old);
+	return r != 0 ? (r < 0 ? r : 0) : write_copy(c, fd, name, &before);
 }
 
 static unsigned depth_of(const char *path)
@@ -276,7 +323,7 @@ static int denied_below(struct devfiles_change *c, int fd, const char *path)
 	r = rules_many(c, &step->state, r);
 	if (r < 0 || is_same(&step->state, &old))
 		return r;
-	return write_add(c, fd, path, &before, &step->state);
+	return write_rules(c, fd, path, &before, &step->state);
 }
 
 static int enter_below(void *userdata, int fd, const char *path)
@@ -304,7 +351,7 @@ static int change_plan(struct devfiles_change *c)
 	if (c->wanted.allow && !same && c->has_children)
 		r = cgroup_each(c->t->dir_fd, true, child_copy, c);
 	if (r >= 0 && !same)
-		r = write_add(c, c->t->dir_fd, "", &c->before, &c->now);
+		r = write_rules(c, c->t->dir_fd, "", &c->before, &c->now);
 	/* The kernel passes on also what changes nothing here. */
 	if (r >= 0 && !c->wanted.allow && c->has_children)
 		r = tree_walk(c->t->dir_fd, &below, c);

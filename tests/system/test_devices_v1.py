@@ -388,6 +388,30 @@ def test_devices_v1_of_people(w):
     equal(host.CheckDevice("/p/c", "c 1:3", "r")[0], False)
 
 
+def make_many(path, count):
+    for i in range(count):
+        os.mkdir(f"{path}/{i}")
+
+
+@bare
+def test_devices_v1_many_children(w):
+    """Each child gets a copy of what its parent had; there is an end to what a container has copied at once."""
+    host = start(w)
+    one = w.container()
+    one.Create("devices", "x")
+    # As large as a policy can be.
+    one.SetDevices("/x", ["default deny"] + [f"allow c {i}:{i} {'rw'[i % 2]}" for i in range(1500)])
+    one.run(make_many, where("unified", "c1/x"), 1100)
+    before = lines(one, "x")
+    one.refused("DEVICE_MANY", "SetValue", "devices", "x", "devices.allow", "c 1600:3 r")
+    equal(lines(one, "x"), before)
+    assert not own_rules("c1/x/0")
+    host.SetValue("devices", "c1/x", "devices.allow", "c 1600:3 r")
+    equal(lines(one, "x"), [*before, "c 1600:3 r"])
+    equal([lines(one, f"x/{i}") == before for i in (0, 1099)], [True, True])
+    assert own_rules("c1/x/0")
+
+
 @bare
 def test_devices_v1_restart(w):
     """Killed and started again, it knows all of it; what was its own is in force all the time."""
