@@ -90,8 +90,10 @@ void device_change_settle(struct op *op, struct target *t)
 
 	if (!c->written)
 		return;
-	if (!c->v1)
+	if (!c->v1) {
 		r = governed_look(op->manager->governed, t->dir_fd, c->way->path);
+		governed_owe(op->manager->governed, t->dir_fd, op->account);
+	}
 	if (r >= 0 && t->widens)
 		r = devices_widened(op, t);
 	if (r < 0)

@@ -529,6 +529,7 @@ static int settle_one(struct op *op, const struct devfiles_change *c, const stru
 {
 	char path[PATH_TEXT_MAX + 1];
 	size_t len = strlen(c->path), more = strlen(w->path);
+	int r;
 
 	if (len + 1 + more > PATH_TEXT_MAX)
 		return -ENAMETOOLONG;
@@ -537,7 +538,9 @@ static int settle_one(struct op *op, const struct devfiles_change *c, const stru
 		path[len] = '/';
 		memcpy(path + len + 1, w->path, more + 1);
 	}
-	return governed_set_id(op->manager->governed, w->id, path, &w->after);
+	r = governed_set_id(op->manager->governed, w->id, path, &w->after);
+	governed_owe_id(op->manager->governed, w->id, op->account);
+	return r;
 }
 
 void devfiles_settle(struct op *op, struct target *t)

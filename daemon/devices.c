@@ -398,12 +398,16 @@ static int gather_v2(struct op *op, struct target *t, struct device_change *c)
 	const struct device_call *call = op->devices;
 	unsigned flags = any_allowed(&call->resolved) ? DEVWAY_READ | DEVWAY_KEEP : 0;
 	char path[PATH_TEXT_MAX + 1];
+	const char *all;
 	int r = target_path(t, path) ? 0 : -ENAMETOOLONG;
 
+	if (r >= 0 && !call->clears && governed_full(op->manager->governed, op->account))
+		r = -EDQUOT;
+	/* What is granted may change cgroups above, too. */
+	all = op->question.grantable && op->manager->grants.n > 0 ? "/" : path;
 	if (r >= 0)
-		/* What is granted may change cgroups above, too. */
-		r = devlock_try(op->manager->devlocks, &c->lock,
-			op->question.grantable && op->manager->grants.n > 0 ? "/" : path);
+		r = devlock_try(
+			op->manager->devlocks, &c->lock, all, op->account == 0 ? all : path);
 	if (r >= 0)
 		r = devway_read(op->manager, t->h, path, t->dir_fd, flags, &c->way);
 	if (r >= 0)
@@ -435,6 +439,9 @@ static bool plan_fail(struct target *t, int r)
 		return true;
 	case -EOPNOTSUPP:
 		t->reason = REASON_DEVICE_V1;
+		return true;
+	case -EDQUOT:
+		t->reason = REASON_QUOTA;
 		return true;
 	case -EBUSY:
 		t->reason = REASON_BUSY;

@@ -220,17 +220,17 @@ int devlock_take(struct devlocks *l, struct devlock *lock, const char *path)
 	return r;
 }
 
-int devlock_try(struct devlocks *l, struct devlock *lock, const char *path)
+int devlock_try(struct devlocks *l, struct devlock *lock, const char *path, const char *wish)
 {
 	int r = -EBUSY;
 
 	pthread_mutex_lock(&l->mutex);
 	if (!is_free(l, path))
-		wish_set(l, path);
+		wish_set(l, wish);
 	else if (!is_waited_for(l, NULL, path) && !wish_above(l, path))
 		r = hold(l, lock, path);
 	if (r >= 0)
-		wish_fulfilled(l, path);
+		wish_fulfilled(l, wish);
 	pthread_mutex_unlock(&l->mutex);
 	return r;
 }

@@ -24,9 +24,10 @@ struct devlock {
 /* Waits until nothing is held that is in this part or has it in it. On a worker alone. 0, -ENOMEM,
  * -ECANCELED: the daemon ends. */
 int devlock_take(struct devlocks *l, struct devlock *lock, const char *path);
-/* Does not wait, for the loop: -EBUSY. For a few seconds nothing in this part is taken then, so
- * that the next try has it when those that hold parts of it now have put them. */
-int devlock_try(struct devlocks *l, struct devlock *lock, const char *path);
+/* Does not wait, for the loop: -EBUSY. For a few seconds nothing below `wish` is taken then, so
+ * that the next try has it when those that hold parts of it now have put them. It is what the
+ * caller has a right to: others wait for it. */
+int devlock_try(struct devlocks *l, struct devlock *lock, const char *path, const char *wish);
 void devlock_put(struct devlock *lock);
 
 static inline void cleanup_devlock(struct devlock *lock)

@@ -24,6 +24,9 @@
 #define SLICE 256
 #define TICK_USEC ((uint64_t)3 * 1000 * 1000)
 #define COLLECT_SLICE 64
+/* Of what one account has; as large as a thousand of the largest policies. */
+#define ACCOUNT_POLICIES_MAX ((size_t)64 << 20)
+
 /* Names of how many cgroups are looked up, and how long that takes, is up to containers. */
 #define RENEW_USEC ((uint64_t)2 * 1000)
 #define RENEW_AT_START_USEC ((uint64_t)1000 * 1000)
@@ -36,8 +39,17 @@ struct shared {
 	struct device_policy policy;
 };
 
+/* What the policies of an account take. */
+struct use {
+	LIST_ENTRY(use) list;
+	uint64_t account;
+	size_t bytes;
+};
+
 struct entry {
 	LIST_ENTRY(entry) by_id;
+	struct use *use; /* NULL: nobody's */
+	size_t counted;	 /* there */
 	uint64_t id;
 	unsigned index; /* in the list */
 	struct shared *shared;
@@ -45,6 +57,7 @@ struct entry {
 };
 
 LIST_HEAD(entry_bucket, entry);
+LIST_HEAD(use_list, use);
 LIST_HEAD(shared_bucket, shared);
 
 struct governed {
@@ -58,6 +71,7 @@ struct governed {
 	bool changed;	  /* there was news during the pass: another one after it */
 	bool unchanged;	  /* names stand for other devices, and rules were being changed then */
 	bool uncollected; /* pins may be left of what is gone */
+	struct use_list uses;
 	struct entry_bucket by_id[BUCKETS];
 	struct shared_bucket shared[BUCKETS];
 };
@@ -126,6 +140,47 @@ static struct shared *shared_take(struct governed *g, const struct device_policy
 }
 
 /*
+ * Quotas.
+ */
+
+static struct use *use_find(const struct governed *g, uint64_t account)
+{
+	struct use *u = LIST_FIRST(&g->uses);
+
+	while (u && u->account != account)
+		u = LIST_NEXT(u, list);
+	return u;
+}
+
+static void use_put(struct entry *e)
+{
+	struct use *u = e->use;
+
+	e->use = NULL;
+	if (u && (u->bytes -= e->counted) == 0) {
+		LIST_REMOVE(u, list);
+		free(u);
+	}
+}
+
+/* What it takes now: the kernel has a copy of each policy, and we one of those that differ. */
+static void use_count(struct entry *e)
+{
+	if (!e->use)
+		return;
+	e->use->bytes -= e->counted;
+	e->counted = sizeof(*e) + strlen(e->path) + e->shared->policy.size;
+	e->use->bytes += e->counted;
+}
+
+bool governed_full(const struct governed *g, uint64_t account)
+{
+	const struct use *u = account != 0 ? use_find(g, account) : NULL;
+
+	return u && u->bytes >= ACCOUNT_POLICIES_MAX;
+}
+
+/*
  * Cgroups.
  */
 
@@ -149,6 +204,7 @@ static void entry_drop(struct governed *g, struct entry *e)
 		g->cursor = g->n;
 	if (g->renewed > g->n)
 		g->renewed = g->n;
+	use_put(e);
 	shared_put(e->shared);
 	free(e);
 }
@@ -209,6 +265,7 @@ static int entry_set(
 	if (e) {
 		shared_put(e->shared);
 		e->shared = shared;
+		use_count(e);
 		return 0;
 	}
 	r = entry_new(g, id, path, shared);
@@ -250,6 +307,34 @@ int governed_look(struct governed *g, int fd, const char *path)
 		r = governed_set(g, fd, path, &policy);
 	device_policy_done(&policy);
 	return r;
+}
+
+void governed_owe(struct governed *g, int fd, uint64_t account)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) >= 0)
+		governed_owe_id(g, st.st_ino, account);
+}
+
+void governed_owe_id(struct governed *g, uint64_t id, uint64_t account)
+{
+	struct entry *e = entry_find(g, id);
+	struct use *u = account != 0 ? use_find(g, account) : NULL;
+
+	if (!e || (e->use && e->use == u))
+		return;
+	if (account != 0 && !u) {
+		u = calloc(1, sizeof(*u));
+		if (!u)
+			return;
+		u->account = account;
+		LIST_INSERT_HEAD(&g->uses, u, list);
+	}
+	use_put(e);
+	e->use = u;
+	e->counted = 0;
+	use_count(e);
 }
 
 unsigned governed_count(const struct governed *g)
@@ -316,7 +401,7 @@ static void look(struct governed *g, struct entry *e)
 		g->uncollected = true;
 		entry_drop(g, e);
 	} else if (r >= 0 && !any_ours(&attached) &&
-		   devlock_try(g->manager->devlocks, &lock, e->path) >= 0) {
+		   devlock_try(g->manager->devlocks, &lock, e->path, e->path) >= 0) {
 		repair(g, e, fd);
 	}
 }
@@ -349,7 +434,7 @@ static int renew(struct governed *g, struct entry *e)
 	struct device_policy policy = {0};
 	const struct device_policy *old = &e->shared->policy;
 	_cleanup_devlock_ struct devlock lock = {0};
-	int r = devlock_try(g->manager->devlocks, &lock, e->path);
+	int r = devlock_try(g->manager->devlocks, &lock, e->path, e->path);
 
 	if (r >= 0)
 		r = device_policy_source(old->data, old->size, &rules);

@@ -10,6 +10,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "../policy/device.h"
@@ -35,6 +36,13 @@ int governed_set_id(
 
 /* The same by what the kernel has: who planned a policy need not have been the last to set one. */
 int governed_look(struct governed *g, int fd, const char *path);
+
+/* After that: whose quota its policy takes up from now on; 0: nobody's. What was there when the
+ * daemon began is nobody's. */
+void governed_owe(struct governed *g, int fd, uint64_t account);
+void governed_owe_id(struct governed *g, uint64_t id, uint64_t account);
+/* Has the account all that it may have? It may go over that once. */
+bool governed_full(const struct governed *g, uint64_t account);
 
 /* devnames' `changed`: userdata is the governed. */
 void governed_changed(void *userdata);

@@ -15,6 +15,8 @@
 #include "cgroupfs.h"
 #include "cleanup.h"
 #include "devfiles.h"
+#include "governed.h"
+#include "manager.h"
 
 #define VALUE_MAX ((size_t)512 * 1024)
 
@@ -128,6 +130,9 @@ static enum reason plan_by_program(const struct op *op, struct target *t, const 
 	struct value *v = &t->value;
 
 	v->by_program = v->plan.n == 1 && devfiles_is(t->h, v->plan.file[0]);
+	if (v->by_program && q->action == ACTION_LIMIT &&
+		governed_full(op->manager->governed, op->account))
+		return REASON_QUOTA;
 	/* What is only read is refused for that. */
 	if (!v->by_program || t->h->devices ||
 		(q->action == ACTION_LIMIT && q->key->class != KEY_LIMIT))

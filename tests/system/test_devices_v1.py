@@ -413,6 +413,37 @@ def test_devices_v1_many_children(w):
 
 
 @bare
+def test_devices_v1_quota(w):
+    """What the policies of a container may take together has an end, for whoever it asks; and it can make room."""
+    host = start(w)
+    one = w.container()
+    for path, count in (("x", 1000), ("y", 50)):
+        one.Create("devices", path)
+        one.SetDevices(f"/{path}", ["default deny"] + [f"allow c {i}:{i} {'rw'[i % 2]}" for i in range(1500)])
+        one.run(make_many, where("unified", f"c1/{path}"), count)
+        one.SetValue("devices", path, "devices.allow", "c 1600:3 r")
+    one.refused("QUOTA", "SetValue", "devices", "y/3", "devices.deny", "c 1:1 w")
+    one.run(make_many, where("unified", "c1/y/3"), 1)
+    assert "quota" in refused_native(one, "SetDevices", "/y/3/0", ["deny c 1:1 w"])
+    host.SetDevices("/c1/y/3", ["deny c 1:1 w"])
+    for i in range(30):
+        one.SetDevices(f"/y/{i}", [])
+    one.SetDevices("/y/3/0", ["deny c 1:1 w"])
+
+
+def refused_native(client, member, *args):
+    try:
+        client.run(call_native, member, args)
+    except wire.DBusError as error:
+        return error.message
+    return ""
+
+
+def call_native(member, args):
+    agent.here["bus"].call(member, *args)
+
+
+@bare
 def test_devices_v1_restart(w):
     """Killed and started again, it knows all of it; what was its own is in force all the time."""
     host = start(w)
