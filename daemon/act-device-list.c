@@ -13,6 +13,7 @@
 
 /* Lines of one answer, which a client may leave unread. */
 #define LINES_MAX 8192
+#define BYTES_MAX ((size_t)4 << 20)
 #define WHOSE_MAX 64
 
 /* What was denied in both is known from v2's rules. */
@@ -49,6 +50,7 @@ static void devway_freep(struct devway **w)
 struct lines {
 	struct reply *reply;
 	const char *place, *whose;
+	size_t *bytes; /* of all levels */
 };
 
 static int line_add(const struct lines *l, const char *rule)
@@ -56,7 +58,8 @@ static int line_add(const struct lines *l, const char *rule)
 	struct reply *reply = l->reply;
 	struct reply_triple *bigger;
 
-	if (reply->n_triples == LINES_MAX)
+	*l->bytes += strlen(rule) + strlen(l->place) + strlen(l->whose);
+	if (reply->n_triples == LINES_MAX || *l->bytes > BYTES_MAX)
 		return -E2BIG;
 	/* Room grows by doubling. */
 	if ((reply->n_triples & (reply->n_triples - 1)) == 0) {
@@ -111,11 +114,12 @@ static int other_list(const struct lines *l, const struct devprog_foreign *f)
 	return r;
 }
 
-static int level_list(struct op *op, const struct target *t, const struct devway *w, unsigned i)
+static int level_list(
+	struct op *op, const struct target *t, const struct devway *w, unsigned i, size_t *bytes)
 {
 	const struct devway_level *level = &w->level[i];
 	char place[PATH_TEXT_MAX + 1], whose[WHOSE_MAX];
-	const struct lines l = {&op->reply, devices_place(t, w, i, place), whose};
+	const struct lines l = {&op->reply, devices_place(t, w, i, place), whose, bytes};
 	int r = 0;
 
 	devices_whose(level, -1, whose, sizeof(whose));
@@ -134,9 +138,10 @@ static void list_run(struct op *op, struct target *t)
 {
 	_cleanup_way_ struct devway *way = NULL;
 	int r = way_read(op, t, &way);
+	size_t bytes = 0;
 
 	for (unsigned i = 0; r >= 0 && i < way->n; i++)
-		r = level_list(op, t, way, i);
+		r = level_list(op, t, way, i, &bytes);
 	if (r < 0)
 		target_fail(t, r);
 }

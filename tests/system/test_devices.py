@@ -397,6 +397,22 @@ def test_device_renumbered_many(w):
         d.host.run(node_at, name, None)
 
 
+@test
+def test_device_list_too_long(w):
+    """A list that is too long to be sent is refused, and the connection goes on."""
+    if "unified" not in KINDS:
+        raise Skip("no cgroup v2")
+    d = Devices(w)
+    names = ["d" * 240] * 15
+    os.makedirs(where("unified", "/".join(names)))
+    paths = ["/" + "/".join(names[:i]) for i in (14, 15)]
+    for path in paths:
+        d.host.SetDevices(path, [f"deny c {i}:{i} r" for i in range(1000)])
+    equal(len(d.host.ListDevices(paths[0])), 1001)
+    refused(w, d.host, "MANY_ENTRIES", "ListDevices", paths[1])
+    equal(d.host.CheckDevice(paths[1], "c 7:7", "r")[0], False)
+
+
 # What the policy file grants.
 
 def policy(w, text):
