@@ -32,7 +32,7 @@ static int way_read(struct op *op, struct target *t, struct devway **ret)
 
 	if (!target_path(t, path))
 		return -ENAMETOOLONG;
-	return devway_read(op->manager, t->h, path, t->dir_fd, flags, ret);
+	return devices_way(op, t, path, flags, false, ret);
 }
 
 static void devway_freep(struct devway **w)

@@ -393,6 +393,40 @@ static int plan_v2(struct op *op, struct target *t, struct device_change *c)
 	return 0;
 }
 
+static bool is_ours(const struct devway *w, size_t len)
+{
+	for (unsigned i = 0; i < w->n; i++)
+		for (unsigned k = 0; w->level[i].len == len && k < w->level[i].attached.n; k++)
+			if (w->level[i].attached.one[k].ours)
+				return true;
+	return false;
+}
+
+/* What was detached from the target or from a cgroup between it and the base is attached again now,
+ * or what is planned would be planned without it. */
+static bool any_missed(
+	const struct op *op, const struct target *t, const struct devway *w, bool locked)
+{
+	unsigned depth = path_depth(w->path), n = t->place.n;
+	bool any = false;
+
+	for (unsigned i = 0; i < n && i <= depth; i++)
+		if (!is_ours(w, path_prefix(w->path, depth - i)))
+			any |= governed_miss(op->manager->governed, t->way[n - 1 - i].id, locked);
+	return any;
+}
+
+int devices_way(struct op *op, struct target *t, const char *path, unsigned flags, bool locked,
+	struct devway **ret)
+{
+	int r = devway_read(op->manager, t->h, path, t->dir_fd, flags, ret);
+
+	if (r < 0 || !t->h->v2 || t->place.missing > 0 || !any_missed(op, t, *ret, locked))
+		return r;
+	*ret = devway_free(*ret);
+	return devway_read(op->manager, t->h, path, t->dir_fd, flags, ret);
+}
+
 static int gather_v2(struct op *op, struct target *t, struct device_change *c)
 {
 	const struct device_call *call = op->devices;
@@ -409,7 +443,7 @@ static int gather_v2(struct op *op, struct target *t, struct device_change *c)
 		r = devlock_try(
 			op->manager->devlocks, &c->lock, all, op->account == 0 ? all : path);
 	if (r >= 0)
-		r = devway_read(op->manager, t->h, path, t->dir_fd, flags, &c->way);
+		r = devices_way(op, t, path, flags, true, &c->way);
 	if (r >= 0)
 		r = facts_v2(call, c);
 	return r < 0 ? r : plan_v2(op, t, c);

@@ -49,6 +49,10 @@ struct device_change {
 enum reason devices_question(struct op *op);
 /* What its names stand for now, for whoever asks; a prepare(). */
 enum reason devices_prepare(struct op *op, struct target *t);
+/* devway_read() of a target's path, after what somebody has detached there was attached again. On
+ * the loop. `locked`: the path's lock is held. */
+int devices_way(struct op *op, struct target *t, const char *path, unsigned flags, bool locked,
+	struct devway **ret);
 /* Only what devices_visible() goes by. */
 enum reason devices_own_prepare(struct op *op, struct target *t);
 /* FACT_DEVICES, FACT_GRANT: 0 or a negative errno; what the change cannot be is t->reason. */

@@ -390,7 +390,8 @@ static void repair(struct governed *g, struct entry *e, int fd)
 			"the device rules of %s were taken away; they are set again", e->path);
 }
 
-static void look(struct governed *g, struct entry *e)
+/* `locked`: by the caller. */
+static void look(struct governed *g, struct entry *e, bool locked)
 {
 	_cleanup_devlock_ struct devlock lock = {0};
 	_cleanup_close_ int fd = entry_open(g, e);
@@ -401,9 +402,19 @@ static void look(struct governed *g, struct entry *e)
 		g->uncollected = true;
 		entry_drop(g, e);
 	} else if (r >= 0 && !any_ours(&attached) &&
-		   devlock_try(g->manager->devlocks, &lock, e->path, e->path) >= 0) {
+		   (locked || devlock_try(g->manager->devlocks, &lock, e->path, e->path) >= 0)) {
 		repair(g, e, fd);
 	}
+}
+
+bool governed_miss(struct governed *g, uint64_t id, bool locked)
+{
+	struct entry *e = g->h ? entry_find(g, id) : NULL;
+
+	if (!e)
+		return false;
+	look(g, e, locked);
+	return true;
 }
 
 static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
@@ -413,7 +424,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 	if (g->cursor == 0)
 		g->cursor = g->n;
 	for (unsigned i = 0; i < SLICE && g->cursor > 0; i++)
-		look(g, g->list[--g->cursor]);
+		look(g, g->list[--g->cursor], false);
 	if (g->unchanged && g->renewed == 0)
 		governed_changed(g);
 	if (g->uncollected)

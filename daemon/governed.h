@@ -44,6 +44,11 @@ void governed_owe_id(struct governed *g, uint64_t id, uint64_t account);
 /* Has the account all that it may have? It may go over that once. */
 bool governed_full(const struct governed *g, uint64_t account);
 
+/* Nothing of ours was found attached to this cgroup: if it has a policy it is attached again, and
+ * true returned. `locked`: the caller has the lock of its path. Without a system call if it has
+ * none. */
+bool governed_miss(struct governed *g, uint64_t id, bool locked);
+
 /* devnames' `changed`: userdata is the governed. */
 void governed_changed(void *userdata);
 

@@ -686,6 +686,28 @@ def test_device_drift_pinned(w):
         drop_pins()
 
 
+@bare
+def test_device_drift_before_a_call(w):
+    """Whoever calls before it is seen finds, and changes, what there was."""
+    if "unified" not in KINDS:
+        raise Skip("no cgroup v2")
+    w.start("--bpffs", "/run")
+    d = Devices(w)
+    make_all("x")
+    d.host.SetDevices("/x", [f"allow {NULL} rwm"])
+    rules = ["default deny", "allow c 1:3 rwm"]
+    bpf.detach(where("unified", "x"))
+    equal(lines(d.host, "/x"), rules)
+    bpf.detach(where("unified", "x"))
+    equal(d.host.CheckDevice("/x", FULL, "r")[0], False)
+    bpf.detach(where("unified", "x"))
+    d.host.AllowDevices("/x", ZERO, "rw")
+    equal(lines(d.host, "/x"), rules + ["allow c 1:5 rw"])
+    bpf.detach(where("unified", "x"))
+    d.host.DenyDevices("/x", ZERO, "rw")
+    d.only("x", "null")
+
+
 @test
 def test_device_removed(w):
     """A new cgroup of an old name has nothing of it."""
