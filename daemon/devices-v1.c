@@ -289,14 +289,23 @@ void devices_denies_v1(struct manager *m, int dirfd, bool denies)
 
 static int writes_do(struct manager *m, const struct device_change_v1 *c)
 {
+	char text[INSPECT_RULES_MAX + 1] = "";
+	size_t len = 0;
 	int r = 0;
 
+	/* As many at once as go into one question. */
 	for (unsigned i = 0; r >= 0 && i < c->n; i++) {
 		const struct device_v1_write *w = &c->write[i];
+		bool ends = i + 1 == c->n || c->write[i + 1].allow != w->allow;
 		char line[LINE_MAX_V1];
 
 		write_text(w, line);
-		r = inspect_write_devices(m->inspector, w->allow ? c->allow_fd : c->deny_fd, line);
+		len += (size_t)snprintf(
+			text + len, sizeof(text) - len, "%s%s", len ? "\n" : "", line);
+		if (!ends && len + 1 + LINE_MAX_V1 <= sizeof(text))
+			continue;
+		r = inspect_write_rules(m->inspector, w->allow ? c->allow_fd : c->deny_fd, text);
+		len = 0;
 	}
 	return r;
 }

@@ -275,12 +275,23 @@ static int answer_requestor(
 /* The kernel parses it and holds it to the parent's rules (security/device_cgroup.c). */
 static int answer_write(const struct inspect_request *q, int fd)
 {
-	size_t len = strnlen(q->text, sizeof(q->text));
+	size_t left = strnlen(q->text, sizeof(q->text));
+	const char *at = q->text;
 	struct statfs fs;
 
 	if (fd < 0 || fstatfs(fd, &fs) < 0 || fs.f_type != CGROUP_SUPER_MAGIC)
 		return -EBADF;
-	return write(fd, q->text, len) < 0 ? -errno : 0;
+	do {
+		const char *end = q->number ? memchr(at, '\n', left) : NULL;
+		size_t len = end ? (size_t)(end - at) : left;
+
+		if (write(fd, at, len) < 0)
+			return -errno;
+		len += end != NULL;
+		at += len;
+		left -= len;
+	} while (left > 0);
+	return 0;
 }
 
 static int answer(struct child *c, const struct inspect_request *q, int fd,

@@ -23,8 +23,9 @@ enum inspect_op {
 	INSPECT_NOTE_SET, /* number: enum note, value; the request carries the directory's fd */
 	INSPECT_NOTE_GET,
 	INSPECT_SYSTEMD, /* the request carries the directory's fd */
-	INSPECT_WRITE,	 /* text; the request carries the file's fd */
-	INSPECT_PIDS,	 /* pids; the request carries the socket's fd */
+	INSPECT_WRITE, /* text, number: not 0, its lines one by one; the request carries the file's
+			  fd */
+	INSPECT_PIDS,  /* pids; the request carries the socket's fd */
 	INSPECT_VICTIMS, /* pid, pids: the victims */
 	INSPECT_PIDS_IN, /* pids; the request carries the pid namespace's fd */
 	INSPECT_PIDS_FROM,
@@ -37,7 +38,7 @@ enum inspect_op {
 };
 
 #define INSPECT_NO_HIERARCHY UINT32_MAX
-#define INSPECT_TEXT_MAX 64
+#define INSPECT_TEXT_MAX 256
 #define INSPECT_PIDS_MAX 64
 
 #define INSPECT_PATH_MAX 128

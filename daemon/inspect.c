@@ -265,15 +265,25 @@ int inspect_pidns(struct inspector *i, pid_t pid)
 	return r < 0 ? r : fd;
 }
 
-int inspect_write_devices(struct inspector *i, int fd, const char *rule)
+static int ask_write(struct inspector *i, int fd, const char *rule, bool lines)
 {
-	struct inspect_request request = {.op = INSPECT_WRITE};
+	struct inspect_request request = {.op = INSPECT_WRITE, .number = lines};
 	struct inspect_reply reply;
 
 	if (strlen(rule) >= sizeof(request.text))
 		return -E2BIG;
 	strcpy(request.text, rule);
 	return fd < 0 ? -EBADF : ask(i, &request, fd, &reply, NULL);
+}
+
+int inspect_write_devices(struct inspector *i, int fd, const char *rule)
+{
+	return ask_write(i, fd, rule, false);
+}
+
+int inspect_write_rules(struct inspector *i, int fd, const char *rules)
+{
+	return ask_write(i, fd, rules, true);
 }
 
 int inspect_send_pids(struct inspector *i, int sock, const int32_t *pids, size_t n)

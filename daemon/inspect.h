@@ -69,6 +69,9 @@ int inspect_pidns(struct inspector *i, pid_t pid);
  * by a file fd that the caller opened for writing. The kernel holds it to the parent's rules.
  * -E2BIG: too long for one. */
 int inspect_write_devices(struct inspector *i, int fd, const char *rule);
+/* Of several lines each, up to the first that fails. -E2BIG: over INSPECT_RULES_MAX bytes. */
+#define INSPECT_RULES_MAX 255
+int inspect_write_rules(struct inspector *i, int fd, const char *rules);
 
 /*
  * Sends a byte with the credentials {pid, 0, 0} for each of these processes of the host over a unix
