@@ -27,8 +27,7 @@ static void write_fail(struct target *t, int r)
 		target_fail(t, -EBUSY);
 		break;
 	case -EAGAIN:
-		t->reason = REASON_BUSY;
-		target_detail(t, REASON_BUSY, "its device rules have just been changed");
+		t->reason = REASON_DEVICE_BUSY;
 		break;
 	default:
 		target_fail(t, r);

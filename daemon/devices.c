@@ -440,8 +440,8 @@ static int gather_v2(struct op *op, struct target *t, struct device_change *c)
 	/* What is granted may change cgroups above, too. */
 	all = op->question.grantable && op->manager->grants.n > 0 ? "/" : path;
 	if (r >= 0)
-		r = devlock_try(
-			op->manager->devlocks, &c->lock, all, op->account == 0 ? all : path);
+		r = devlock_try(op->manager->devlocks, &c->lock, all, op->account == 0 ? all : path,
+			op->account == 0);
 	if (r >= 0)
 		r = devices_way(op, t, path, flags, true, &c->way);
 	if (r >= 0)
@@ -478,11 +478,11 @@ static bool plan_fail(struct target *t, int r)
 		t->reason = REASON_QUOTA;
 		return true;
 	case -EBUSY:
-		t->reason = REASON_BUSY;
-		target_detail(t, REASON_BUSY, "%s",
-			t->h->v2 ? "another call changes its device rules just now"
-				 : "cgroup v1 goes from all devices to some, or back, only without "
-				   "children");
+		t->reason = t->h->v2 ? REASON_DEVICE_BUSY : REASON_BUSY;
+		if (!t->h->v2)
+			target_detail(t, REASON_BUSY,
+				"cgroup v1 goes from all devices to some, or back, only without "
+				"children");
 		return true;
 	}
 	return false;

@@ -220,14 +220,15 @@ int devlock_take(struct devlocks *l, struct devlock *lock, const char *path)
 	return r;
 }
 
-int devlock_try(struct devlocks *l, struct devlock *lock, const char *path, const char *wish)
+int devlock_try(
+	struct devlocks *l, struct devlock *lock, const char *path, const char *wish, bool first)
 {
 	int r = -EBUSY;
 
 	pthread_mutex_lock(&l->mutex);
 	if (!is_free(l, path))
 		wish_set(l, wish);
-	else if (!is_waited_for(l, NULL, path) && !wish_above(l, path))
+	else if (!is_waited_for(l, NULL, path) && (first || !wish_above(l, path)))
 		r = hold(l, lock, path);
 	if (r >= 0)
 		wish_fulfilled(l, wish);

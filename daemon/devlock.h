@@ -7,6 +7,8 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 struct devlocks;
 
 int devlocks_new(struct devlocks **ret);
@@ -26,8 +28,9 @@ struct devlock {
 int devlock_take(struct devlocks *l, struct devlock *lock, const char *path);
 /* Does not wait, for the loop: -EBUSY. For a few seconds nothing below `wish` is taken then, so
  * that the next try has it when those that hold parts of it now have put them. It is what the
- * caller has a right to: others wait for it. */
-int devlock_try(struct devlocks *l, struct devlock *lock, const char *path, const char *wish);
+ * caller has a right to: others wait for it. `first`: the caller waits for no such wish. */
+int devlock_try(
+	struct devlocks *l, struct devlock *lock, const char *path, const char *wish, bool first);
 void devlock_put(struct devlock *lock);
 
 static inline void cleanup_devlock(struct devlock *lock)

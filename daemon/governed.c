@@ -402,7 +402,8 @@ static void look(struct governed *g, struct entry *e, bool locked)
 		g->uncollected = true;
 		entry_drop(g, e);
 	} else if (r >= 0 && !any_ours(&attached) &&
-		   (locked || devlock_try(g->manager->devlocks, &lock, e->path, e->path) >= 0)) {
+		   (locked || devlock_try(g->manager->devlocks, &lock, e->path, e->path, false) >=
+				      0)) {
 		repair(g, e, fd);
 	}
 }
@@ -445,7 +446,7 @@ static int renew(struct governed *g, struct entry *e)
 	struct device_policy policy = {0};
 	const struct device_policy *old = &e->shared->policy;
 	_cleanup_devlock_ struct devlock lock = {0};
-	int r = devlock_try(g->manager->devlocks, &lock, e->path, e->path);
+	int r = devlock_try(g->manager->devlocks, &lock, e->path, e->path, false);
 
 	if (r >= 0)
 		r = device_policy_source(old->data, old->size, &rules);

@@ -267,7 +267,7 @@ def test_device_add_takes_nothing_back_of_others(w):
         try:
             getattr(w.host(), method)("/out", *args)
         except wire.DBusError as error:
-            assert REASONS["BUSY"] in error.message, error
+            assert REASONS["DEVICE_BUSY"] in error.message, error
             return False
         return True
 

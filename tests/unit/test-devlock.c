@@ -34,14 +34,14 @@ static void test_parts(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct devlock held = {0}, wanted = {0};
 
-		assert_int_equal(devlock_try(l, &held, rows[i].held, rows[i].held), 0);
-		assert_int_equal(
-			devlock_try(l, &wanted, rows[i].wanted, rows[i].wanted), rows[i].result);
+		assert_int_equal(devlock_try(l, &held, rows[i].held, rows[i].held, false), 0);
+		assert_int_equal(devlock_try(l, &wanted, rows[i].wanted, rows[i].wanted, false),
+			rows[i].result);
 		devlock_put(&held);
 		devlock_put(&held);
 		if (rows[i].result < 0)
 			assert_int_equal(
-				devlock_try(l, &wanted, rows[i].wanted, rows[i].wanted), 0);
+				devlock_try(l, &wanted, rows[i].wanted, rows[i].wanted, false), 0);
 		devlock_put(&wanted);
 	}
 	devlocks_free(l);
@@ -103,7 +103,7 @@ static void test_end(void **state)
 
 	(void)state;
 	assert_int_equal(devlocks_new(&locks), 0);
-	assert_int_equal(devlock_try(locks, &held, "/a", "/a"), 0);
+	assert_int_equal(devlock_try(locks, &held, "/a", "/a", false), 0);
 	assert_int_equal(pthread_create(&thread, NULL, take, &held), 0);
 	devlocks_end(locks);
 	assert_int_equal(pthread_join(thread, &failed), 0);
@@ -130,24 +130,26 @@ static void test_larger_first(void **state)
 
 	(void)state;
 	assert_int_equal(devlocks_new(&locks), 0);
-	assert_int_equal(devlock_try(locks, &held, "/a/b", "/a/b"), 0);
-	assert_int_equal(devlock_try(locks, &all, "/a", "/a"), -EBUSY);
+	assert_int_equal(devlock_try(locks, &held, "/a/b", "/a/b", false), 0);
+	assert_int_equal(devlock_try(locks, &all, "/a", "/a", false), -EBUSY);
 	/* What is free is not to be had: it is in what was asked for. */
-	assert_int_equal(devlock_try(locks, &other, "/a/c", "/a/c"), -EBUSY);
-	assert_int_equal(devlock_try(locks, &other, "/ab", "/ab"), 0);
+	assert_int_equal(devlock_try(locks, &other, "/a/c", "/a/c", false), -EBUSY);
+	assert_int_equal(devlock_try(locks, &other, "/a/c", "/a/c", true), 0);
+	devlock_put(&other);
+	assert_int_equal(devlock_try(locks, &other, "/ab", "/ab", false), 0);
 	devlock_put(&other);
 	assert_int_equal(pthread_create(&thread, NULL, take_below, &held), 0);
 	devlock_put(&held);
-	assert_int_equal(devlock_try(locks, &held, "/a/b", "/a/b"), -EBUSY);
-	assert_int_equal(devlock_try(locks, &all, "/a", "/a"), 0);
+	assert_int_equal(devlock_try(locks, &held, "/a/b", "/a/b", false), -EBUSY);
+	assert_int_equal(devlock_try(locks, &all, "/a", "/a", false), 0);
 	devlock_put(&all);
 	assert_int_equal(pthread_join(thread, &failed), 0);
 	assert_null(failed);
 	devlock_put(&second);
-	assert_int_equal(devlock_try(locks, &held, "/a/b", "/a/b"), 0);
+	assert_int_equal(devlock_try(locks, &held, "/a/b", "/a/b", false), 0);
 	/* Who must have all and has a right to a part of it keeps nobody else waiting. */
-	assert_int_equal(devlock_try(locks, &all, "/", "/a"), -EBUSY);
-	assert_int_equal(devlock_try(locks, &other, "/b", "/b"), 0);
+	assert_int_equal(devlock_try(locks, &all, "/", "/a", false), -EBUSY);
+	assert_int_equal(devlock_try(locks, &other, "/b", "/b", false), 0);
 	devlock_put(&other);
 	devlock_put(&held);
 	devlocks_free(locks);
