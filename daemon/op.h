@@ -49,8 +49,8 @@ struct standing {
 /* What a key stands for in one hierarchy: see value.h. */
 struct value {
 	struct plan plan;
-	bool by_program; /* no file, but what devfiles.h does in its place */
-	struct devfiles_change *change; /* by_program: heap or NULL */
+	bool by_program;		  /* no file, but what devfiles.h does in its place */
+	struct devfiles_change *change;	  /* by_program: heap or NULL */
 	int fd[PLAN_FILES_MAX];		  /* of the plan's files; -EBADF: not there */
 	struct node node[PLAN_FILES_MAX]; /* of those that are there, one behind the other */
 };

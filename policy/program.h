@@ -35,7 +35,7 @@ enum program_answer program_check(const struct bpf_insn *insns, size_t n, uint8_
  */
 int program_rules(const struct bpf_insn *insns, size_t n, struct device_rules *ret);
 
-/* Is all of it allowed: of each device, to make a node and, at once, to read and write, as far as they
- * are in `access`? */
+/* Is all of it allowed: of each device, to make a node and, at once, to read and write, as far as
+ * they are in `access`? */
 enum program_answer program_covers(
 	const struct bpf_insn *insns, size_t n, const struct device_range *range, uint8_t access);
