@@ -13,9 +13,11 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include "../../daemon/manager.h"
 #include "../../daemon/value.h"
 
 static struct op op;
+static struct manager manager; /* nothing is governed */
 static struct hierarchy h;
 
 static void done(void)
@@ -35,6 +37,7 @@ static enum reason plan(enum action action, const char *name, const char *value,
 	op.request.value = value;
 	op.n_targets = 1;
 	op.targets = &op.first;
+	op.manager = &manager;
 	op.first.h = &h;
 	value_init(&op.first.value);
 	return value_plan(&op);
