@@ -176,7 +176,8 @@ class World:
     def __init__(self, program):
         self.program = [program]
         with open(program, "rb") as binary:
-            if b"__asan_init" in binary.read():
+            self.sanitized = b"__asan_init" in binary.read()
+            if self.sanitized:
                 # The leak check at the end needs system calls that the sandbox denies.
                 self.program.append("--no-sandbox")
         self.directory = tempfile.mkdtemp(prefix="world-", dir="/run")
