@@ -12,7 +12,8 @@ from test_cgm import cgm
 from world import REASONS
 
 # The hierarchies that govern devices.
-KINDS = [kind for kind in ("devices", "unified") if world.have(kind)]
+# On pure v2 both are the one hierarchy.
+KINDS = [kind for kind in ("unified",) + (() if world.PURE else ("devices",)) if world.have(kind)]
 NULL, FULL = "c 1:3", "c 1:7"
 ALLOWED, DENIED, TROUBLE, UNKNOWN = 0, 1, 2, 3
 VERDICTS = {ALLOWED: "allowed", DENIED: "denied", UNKNOWN: "unknown"}
