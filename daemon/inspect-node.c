@@ -118,11 +118,14 @@ static int place_find(struct child *c, const struct inspect_request *q, int pidf
 
 /* What the node is made on: attached in a mount namespace of our own, for before Linux 6.15 nothing
  * can be cloned out of a mount that is attached nowhere. */
-static int tmpfs_make(void)
+static int tmpfs_make(const struct child *c)
 {
 	_cleanup_close_ int context = -EBADF;
 	_cleanup_close_ int fd = -EBADF;
 
+	/* The inspector may sit in a directory that is no mount, where helpers show nothing. */
+	if (fchdir(c->root_fd) < 0 || chroot(".") < 0)
+		return -errno;
 	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
 		return -errno;
 	context = fsopen("tmpfs", FSOPEN_CLOEXEC);
@@ -138,9 +141,9 @@ static int tmpfs_make(void)
 }
 
 /* A mount of the node alone, attached nowhere. */
-static int node_make(const struct inspect_node *n, const struct place *p)
+static int node_make(const struct child *c, const struct inspect_node *n, const struct place *p)
 {
-	_cleanup_close_ int fs = tmpfs_make();
+	_cleanup_close_ int fs = tmpfs_make(c);
 	mode_t type = n->is_char ? S_IFCHR : S_IFBLK;
 	int tree;
 
@@ -394,7 +397,7 @@ static int node_change(struct child *c, const struct inspect_request *q, int pid
 	if (r >= 0)
 		r = dev_open(c, q->pid, &p);
 	if (r >= 0 && !n.remove)
-		r = tree = node_make(&n, &p);
+		r = tree = node_make(c, &n, &p);
 	if (r >= 0 && setns(p.ns_fd, CLONE_NEWNS) < 0)
 		r = -errno;
 	if (r >= 0)

@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "../../daemon/devnode.h"
+#include "nests.h"
 
 #define BASE 100000
 
@@ -217,6 +218,35 @@ static void test_add_and_remove(void **state)
 	container_end(&c);
 }
 
+/* The inspector leaves its root for good once it has had a helper in a pid namespace. */
+static void test_after_helpers(void **state)
+{
+	static const int flags[] = {CLONE_NEWUSER | CLONE_NEWPID};
+	struct container c;
+	struct devnode n;
+	int32_t outer, pid;
+	int fd;
+
+	(void)state;
+	if (!inspector)
+		skip();
+	outer = nest(flags, 1);
+	pid = child_of(outer);
+	fd = inspect_pidns(inspector, pid);
+	assert_true(fd >= 0);
+	assert_true(inspect_pids_in(inspector, fd, &pid, 1) >= 0);
+	assert_int_equal(pid, 1);
+	close(fd);
+	c = container_start();
+	n = node(&c, "null");
+	assert_int_equal(devnode_change(inspector, &n), 0);
+	check_there(&c, "null");
+	n.remove = true;
+	assert_int_equal(devnode_change(inspector, &n), 0);
+	container_end(&c);
+	nest_end(outer);
+}
+
 /* Wherever it was put, as often as it was, and nothing else. */
 static void test_remove_all(void **state)
 {
@@ -356,6 +386,7 @@ int main(void)
 		cmocka_unit_test(test_remove_all),
 		cmocka_unit_test(test_in_the_way),
 		cmocka_unit_test(test_whose),
+		cmocka_unit_test(test_after_helpers),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
