@@ -15,9 +15,9 @@
 #include <stddef.h>
 
 #define PERF_ITEMS_MAX 64
-#define PERF_NAME_MAX 95      /* bytes of "i915" or "sched:sched_switch" */
+#define PERF_NAME_MAX 95       /* bytes of "i915" or "sched:sched_switch" */
 #define PERF_ITEM_TEXT_MAX 110 /* bytes of an item as text, without NUL */
-#define PERF_RECORD_MAX 4000  /* bytes of a record as text, without NUL */
+#define PERF_RECORD_MAX 4000   /* bytes of a record as text, without NUL */
 
 enum perf_item_kind {
 	PERF_ITEM_CPU,
@@ -61,7 +61,8 @@ void perf_items_intersect(struct perf_items *items, const struct perf_items *wit
  * A cgroup's record: what host root gave to it and to what is below, and to what somebody limited
  * what comes from above. What a cgroup has is, from the hierarchy's root down:
  *
- *	(what its parent has, within its limit) and what was given to it or what the policy file says
+ *	(what its parent has, within its limit) and what was given to it or what the policy file
+ *says
  */
 struct perf_record {
 	bool limited;
@@ -75,10 +76,11 @@ int perf_record_print(const struct perf_record *record, char *buf, size_t size);
 /* Says nothing: it need not be kept. */
 bool perf_record_empty(const struct perf_record *record);
 
-/* One cgroup further down: `have` is its parent's and becomes its own. `policy` may be NULL. -E2BIG.
+/* One cgroup further down: `have` is its parent's and becomes its own. `policy` may be NULL.
+ * -E2BIG.
  */
-int perf_items_descend(struct perf_items *have, const struct perf_record *record,
-	const struct perf_items *policy);
+int perf_items_descend(
+	struct perf_items *have, const struct perf_record *record, const struct perf_items *policy);
 
 /*
  * What GrantPerf and RevokePerf make of a record. `above`: what the parent has. `host`: by host

@@ -18,8 +18,8 @@
 #include "perf-items.h"
 #include "subject.h"
 
-/* As far as this program knows struct perf_event_attr: up to config3 (PERF_ATTR_SIZE_VER8, 6.3). The
- * headers' own may end before. */
+/* As far as this program knows struct perf_event_attr: up to config3 (PERF_ATTR_SIZE_VER8, 6.3).
+ * The headers' own may end before. */
 #define PERF_ATTR_BYTES 136
 #define PERF_ATTR_BYTES_MAX 4096 /* the kernel's own bound: a page */
 
@@ -85,16 +85,16 @@ struct perf_facts {
 
 enum perf_way {
 	PERF_REFUSE,
-	PERF_AS_CALLER,	   /* as it came, by a process that is to the kernel what the caller is */
-	PERF_OPEN_TARGET,  /* of the target that was asked for: a task, or a cgroup in the scope */
-	PERF_OPEN_SCOPE,   /* of the scope's cgroup, with PERF_FLAG_PID_CGROUP */
-	PERF_OPEN_CPU,	   /* of the whole CPU: what cannot be scoped, and was granted by name */
+	PERF_AS_CALLER,	  /* as it came, by a process that is to the kernel what the caller is */
+	PERF_OPEN_TARGET, /* of the target that was asked for: a task, or a cgroup in the scope */
+	PERF_OPEN_SCOPE,  /* of the scope's cgroup, with PERF_FLAG_PID_CGROUP */
+	PERF_OPEN_CPU,	  /* of the whole CPU: what cannot be scoped, and was granted by name */
 };
 
 struct perf_verdict {
 	enum perf_way way;
 	unsigned need;
-	int err;	  /* REFUSE: a negative errno; EACCES where perf tools then try less */
+	int err;	    /* REFUSE: a negative errno; EACCES where perf tools then try less */
 	enum reason reason; /* REFUSE: for messages and the log */
 	/* Its records name tasks: it must be opened from the caller's pid namespace. */
 	bool names_tasks;
@@ -108,5 +108,5 @@ struct perf_verdict {
 struct perf_verdict perf_decide(const struct perf_call *call, const struct perf_facts *facts);
 
 /* Would that grant still open an event that it once opened, of this type and by this? */
-bool perf_still_granted(const struct perf_grant *grant, enum perf_item_kind by, uint32_t type,
-	uint64_t config);
+bool perf_still_granted(
+	const struct perf_grant *grant, enum perf_item_kind by, uint32_t type, uint64_t config);

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/*
+ * The spawner: a process without threads that is forked at start, keeps SYS_ADMIN, SYS_PTRACE,
+ * PERFMON, SETUID, SETGID and KILL, reads no byte of any client's, and forks
+ *
+ *   workers	one for each listener, connection or broker; PERFMON and SYS_PTRACE, uid 0 of the
+ *host (which no container's user namespace maps, so its FUSE cannot hold them); see worker.h
+ *   openers	in a container's pid namespace, with PERFMON alone, so that the records of the
+ *events which they open have that namespace's pids; of no use to whoever could get at them callers
+ *with one task's ids, capabilities, user and pid namespace, which do one thing and end: open as
+ *that task, or find out whether the kernel lets it read another a keeper	see keeper.h
+ *
+ * None of them can be dumped or traced by a container, and all stay in cgmd's own cgroup. Workers
+ *and openers end when their channel closes. The spawner itself never waits for what it forks.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "../../policy/perf.h"
+
+struct spawner;
+
+/* Before there are threads, event loop or clients. `confine`: as zygote_start(). -EOPNOTSUPP: the
+ * kernel has no perf_event_open. */
+int spawner_start(bool confine, struct spawner **ret);
+struct spawner *spawner_free(struct spawner *s); /* ends all of its children but the keeper; NULL */
+int spawner_pidfd(const struct spawner *s);	 /* borrowed; readable: it has ended */
+
+/* The core's. The new process has `channel` (its end of a SOCK_SEQPACKET pair; stays the caller's);
+ * returns a pidfd, the caller's. Takes some hundred microseconds; -ETIMEDOUT after 5 s. */
+int spawn_worker(struct spawner *s, int channel);
+/* Listens on `sock`, a listening socket. */
+int spawn_keeper(struct spawner *s, int sock);
+
+/*
+ * A worker's end: it is given a channel of its own to the spawner when it is forked. `tid` is the
+ * host's number of a thread whose namespaces and ids count. The caller sees to it that it was that
+ * thread all the time (SECCOMP_IOCTL_NOTIF_ID_VALID, a pidfd). *ret_channel is where orders go.
+ */
+int spawn_opener(int spawner_channel, pid_t tid, int *ret_channel);
+int spawn_caller(int spawner_channel, pid_t tid, int *ret_channel);
+
+enum perf_order_op {
+	PERF_ORDER_OPEN,  /* the answer carries the event */
+	PERF_ORDER_TRACE, /* may it ptrace-read `pid`? 0, or a negative errno. The answer carries a
+			     pidfd of it, taken before */
+};
+
+/* What an opener or a caller is to do; numbers are those of its pid namespace. */
+struct perf_order {
+	uint32_t op;
+	int32_t pid, cpu;
+	uint32_t has_group, has_cgroup; /* fds come with it, in this order; the cgroup is in place
+					   of pid */
+	uint32_t pad;
+	uint64_t flags;
+	struct perf_attr attr;
+};
+
+struct perf_order_reply {
+	int32_t result; /* 0 or a negative errno */
+};
+
+/* Sends, waits and receives. *ret_fd is the caller's. -EPIPE: it has ended, or was; -ETIMEDOUT:
+ * PERF_ORDER_MSEC; the channel is of no use after these. */
+#define PERF_ORDER_MSEC 1000
+int perf_order(
+	int channel, const struct perf_order *order, int group_fd, int cgroup_fd, int *ret_fd);
+
+/* The spawner's own end, for spawner_start() and tests. */
+_Noreturn void spawner_run(int sock, pid_t parent, bool confine);
