@@ -15,9 +15,9 @@
 #include <stddef.h>
 
 #define PERF_ITEMS_MAX 64
-#define PERF_NAME_MAX 95       /* bytes of "i915" or "sched:sched_switch" */
-#define PERF_ITEM_TEXT_MAX 110 /* bytes of an item as text, without NUL */
-#define PERF_RECORD_MAX 4000   /* bytes of a record as text, without NUL */
+#define PERF_NAME_MAX 95	  /* bytes of "i915" or "sched:sched_switch" */
+#define PERF_ITEM_TEXT_MAX 110	  /* bytes of an item as text, without NUL */
+#define PERF_RECORD_TEXT_MAX 4000 /* bytes of a record as text, without NUL */
 
 enum perf_item_kind {
 	PERF_ITEM_CPU,

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "perf-items.h"
+#include "reason.h"
 #include "subject.h"
 
 /* As far as this program knows struct perf_event_attr: up to config3 (PERF_ATTR_SIZE_VER8, 6.3).
