@@ -28,16 +28,32 @@ enum perf_to_worker {
 	PERF_FACTS_ARE, /* to PERF_FACTS; carries the scope's directory (O_RDONLY) if result is 0 */
 	PERF_OPEN,	/* BROKER: carries the group's fd if there is one */
 	PERF_REVOKE,	/* BROKER: carries the cgroup's directory */
-	PERF_SLOT_IS,	/* to PERF_FOUND: the slot */
+	PERF_SLOT_IS,	/* to PERF_FOUND: a perf_serve of the same worker, which serves the listener
+			   that it found as PERF_SERVE_NOTIFY from here on; there is no slot for it:
+			   its   channel is closed */
 };
 
 /* From the worker. */
 enum perf_from_worker {
-	PERF_FACTS,   /* what may this thread do? */
-	PERF_FOUND,   /* OCI: carries the listener that came; it wants a slot */
+	PERF_FACTS,   /* what may this thread do? A perf_ask */
+	PERF_FOUND,   /* OCI: carries the listener that came, which it knows to be one; it wants a
+			 slot. No struct */
 	PERF_OPENED,  /* to PERF_OPEN: result, and the event */
 	PERF_REVOKED, /* to PERF_REVOKE */
-	PERF_NEWS,    /* a line for the log, static text by its number: enum perf_news */
+	PERF_NEWS,    /* a line for the log, static text by its number: a perf_ask with an enum
+			 perf_news */
+};
+
+struct perf_ask {
+	int32_t tid;   /* FACTS: the host's number */
+	uint32_t news; /* NEWS */
+};
+
+/* How a worker exits. */
+enum perf_exit {
+	PERF_EXIT_DONE,	  /* nobody is filtered by the listener any more, the connection is over, or
+			     the core has closed the channel */
+	PERF_EXIT_FAILED, /* it cannot go on; another may */
 };
 
 enum perf_serve_kind { PERF_SERVE_NOTIFY, PERF_SERVE_LXC, PERF_SERVE_OCI, PERF_SERVE_BROKER };
@@ -115,7 +131,12 @@ enum perf_news {
 	PERF_NEWS_MAX,
 };
 
-/* One packet is a uint32_t of the enums above, a uint32_t 0, and that struct. */
+/* One packet is a uint32_t of the enums above, a uint32_t 0, and that struct: exactly so many
+ * bytes. PERF_REGISTRY has no struct. The core does not block on the channel; the worker may, as
+ * long as it is not busy (perf_slot.busy). */
+struct perf_head {
+	uint32_t type, zero;
+};
 
 /* Takes both channels; answers until the core's closes. `confine`: capabilities and system calls
  * are given up first. */
