@@ -29,8 +29,8 @@ enum perf_to_worker {
 	PERF_OPEN,	/* BROKER: carries the group's fd if there is one */
 	PERF_REVOKE,	/* BROKER: carries the cgroup's directory */
 	PERF_SLOT_IS,	/* to PERF_FOUND: a perf_serve of the same worker, which serves the listener
-			   that it found as PERF_SERVE_NOTIFY from here on; there is no slot for it:
-			   its   channel is closed */
+			   that it found as PERF_SERVE_NOTIFY from here on; no slot: the core closes
+			   the channel */
 };
 
 /* From the worker. */
@@ -42,18 +42,14 @@ enum perf_from_worker {
 	PERF_REVOKED, /* to PERF_REVOKE */
 	PERF_NEWS,    /* a line for the log, static text by its number: a perf_ask with an enum
 			 perf_news */
+	PERF_DONE,    /* nobody is filtered by the listener any more, or the connection is over: it
+			 exits, and its slot is free. No struct. Whoever ends without has failed, and
+			 another takes its place. */
 };
 
 struct perf_ask {
 	int32_t tid;   /* FACTS: the host's number */
 	uint32_t news; /* NEWS */
-};
-
-/* How a worker exits. */
-enum perf_exit {
-	PERF_EXIT_DONE,	  /* nobody is filtered by the listener any more, the connection is over, or
-			     the core has closed the channel */
-	PERF_EXIT_FAILED, /* it cannot go on; another may */
 };
 
 enum perf_serve_kind { PERF_SERVE_NOTIFY, PERF_SERVE_LXC, PERF_SERVE_OCI, PERF_SERVE_BROKER };
