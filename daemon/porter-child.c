@@ -3,8 +3,10 @@
 #include "porter-wire.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/un.h>
@@ -14,6 +16,7 @@
 #include "cleanup.h"
 #include "hub.h"
 #include "inspect-wire.h"
+#include "porter.h"
 
 /* The kernel's SCM_MAX_FD, and room for whatever else it may add to a message. */
 #define FDS_MAX 253
@@ -21,6 +24,7 @@
 
 struct held {
 	uint32_t id;
+	enum passed_kind kind;
 	int fd;
 	unsigned rounds, done; /* of what is being received; rounds 0: nothing is */
 	uint64_t usec, deadline;
@@ -28,7 +32,7 @@ struct held {
 };
 
 struct child {
-	int sock;
+	int sock, proc;
 	bool tainted;
 	unsigned n;
 	struct held held[PORTER_THINGS_MAX];
@@ -137,6 +141,25 @@ static bool is_unix(int fd)
 	       option(fd, SO_ACCEPTCONN) == 0;
 }
 
+/*
+ * What only the link's text tells. The kernel makes it of the name that it was created with
+ * (anon_inodefs_dname() in fs/anon_inodes.c, which no file system of a client's can take part in: a
+ * path begins with a slash, and who else names files without one, as memfds, pipes and sockets,
+ * does so with another word). One opened with O_PATH has the same link and is nothing but a name.
+ */
+static bool is_anonymous(const struct child *c, int fd, const char *name)
+{
+	char path[32], link[64];
+	ssize_t n;
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || (flags & O_PATH))
+		return false;
+	snprintf(path, sizeof(path), "self/fd/%d", fd);
+	n = readlinkat(c->proc, path, link, sizeof(link));
+	return n == (ssize_t)strlen(name) && memcmp(link, name, (size_t)n) == 0;
+}
+
 /* Here, not in the core: it takes the socket's lock, and whoever shares the socket can hold that
  * for as long as he likes (SO_ATTACH_FILTER reads a program from his memory meanwhile). */
 static bool passes_creds(int fd)
@@ -144,6 +167,17 @@ static bool passes_creds(int fd)
 	static const int on = 1;
 
 	return setsockopt(fd, SOL_SOCKET, SO_PASSCRED, &on, sizeof(on)) == 0;
+}
+
+/* False: none that we take. */
+static bool kind_find(const struct child *c, int fd, enum passed_kind *ret)
+{
+	if (is_unix(fd)) {
+		*ret = PASSED_SOCKET;
+		return passes_creds(fd);
+	}
+	*ret = is_anonymous(c, fd, "anon_inode:[perf_event]") ? PASSED_PERF : PASSED_SECCOMP;
+	return *ret == PASSED_PERF || is_anonymous(c, fd, "anon_inode:seccomp notify");
 }
 
 static struct held *held_find(struct child *c, uint32_t id)
@@ -159,6 +193,7 @@ static int judge(struct child *c, const struct porter_request *q, int conn)
 {
 	static unsigned char data[HUB_MESSAGE_MAX];
 	size_t size = q->size < sizeof(data) ? q->size : sizeof(data);
+	enum passed_kind kind;
 	struct baggage bag;
 	ssize_t n = look(conn, data, size, MSG_PEEK, &bag);
 
@@ -166,9 +201,9 @@ static int judge(struct child *c, const struct porter_request *q, int conn)
 		return n < 0 ? (int)n : -EPIPE;
 	if (bag.n_fds == 0 && bag.whole)
 		return 0;
-	if (bag.n_fds == 1 && bag.whole && c->n < PORTER_THINGS_MAX && is_unix(bag.fd) &&
-		passes_creds(bag.fd)) {
-		c->held[c->n++] = (struct held){.id = q->id, .fd = bag.fd};
+	if (bag.n_fds == 1 && bag.whole && c->n < PORTER_THINGS_MAX &&
+		kind_find(c, bag.fd, &kind)) {
+		c->held[c->n++] = (struct held){.id = q->id, .kind = kind, .fd = bag.fd};
 		return 1;
 	}
 	c->tainted = true;
@@ -305,6 +340,7 @@ static int handle(struct child *c)
 	_cleanup_close_ int fd = -EBADF;
 	struct porter_request q;
 	struct porter_reply reply = {0};
+	const struct held *h;
 	int r = request_take(c, &q, data, &fd);
 
 	if (r < 0)
@@ -315,7 +351,9 @@ static int handle(struct child *c)
 		reply.result = judge(c, &q, fd);
 		/* The core has it too, so this is not the last. */
 		close_fd(&fd);
-		return answer(c, &reply, reply.result == 1 ? c->held[c->n - 1].fd : -EBADF);
+		h = reply.result == 1 ? &c->held[c->n - 1] : NULL;
+		reply.kind = h ? h->kind : 0;
+		return answer(c, &reply, h ? h->fd : -EBADF);
 	case PORTER_RECEIVE:
 		return receive_begin(c, &q);
 	case PORTER_SEND:
@@ -379,11 +417,12 @@ static int turn(struct child *c)
 	return r;
 }
 
-_Noreturn void porter_run(int sock)
+_Noreturn void porter_run(int sock, int proc)
 {
 	static struct child c;
 
 	c.sock = sock;
+	c.proc = proc;
 	while (turn(&c) == 0)
 		;
 	/* Closed by the exit, which waits for nobody's peer. */

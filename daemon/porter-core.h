@@ -12,7 +12,8 @@ struct passed {
 	struct porter *porter; /* NULL: it has ended, or is about to */
 	struct passed *next, **link;
 	uint32_t id;
-	int fd;		   /* < 0: not judged yet */
+	int fd; /* < 0: not judged yet */
+	enum passed_kind kind;
 	uint64_t deadline; /* an answer is owed by then; 0: none is */
 	void (*judged)(void *userdata, int result, struct passed *passed);
 	void (*received)(void *userdata, int result, const struct ucred *creds); /* or sent */

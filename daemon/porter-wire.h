@@ -48,6 +48,7 @@ struct porter_reply {
 	uint32_t id;
 	int32_t result;	  /* as porters_judge() and passed_receive() have it; 1 carries the fd */
 	uint32_t tainted; /* it holds what it must not close, and wants no further work */
+	uint32_t kind;	  /* enum passed_kind */
 	struct ucred creds[PORTER_ROUNDS_MAX];
 };
 
@@ -57,5 +58,5 @@ bool socket_is_pair(int fd);
 /* The zygote: takes `sock`, answers until the other end closes. */
 _Noreturn void zygote_run(int sock, pid_t parent, bool confine);
 
-/* A porter: `sock` is its channel. */
-_Noreturn void porter_run(int sock);
+/* A porter: `sock` is its channel, `proc` a /proc. */
+_Noreturn void porter_run(int sock, int proc);

@@ -3,6 +3,7 @@
 #include "porter-wire.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -20,6 +21,7 @@
 
 struct zygote_child {
 	pid_t pid;
+	int proc; /* a /proc, for the porters */
 	bool confined;
 	struct sock_fprog filter; /* the porters' */
 };
@@ -75,13 +77,21 @@ static int follow(pid_t parent)
 	return getppid() == parent ? 0 : -EPIPE;
 }
 
-/* Its socket becomes 3, all behind it is closed. */
-static int fds_reduce(int *sock)
+/* Its socket becomes 3, /proc 4, all behind them is closed. */
+static int fds_reduce(int *sock, int *proc)
 {
-	if (*sock != 3 && dup2(*sock, 3) < 0)
+	int first = *sock;
+
+	if (*proc < 4) {
+		*proc = fcntl(*proc, F_DUPFD_CLOEXEC, 5);
+		if (*proc < 0)
+			return -errno;
+	}
+	if ((first != 3 && dup2(first, 3) < 0) || (*proc != 4 && dup2(*proc, 4) < 0))
 		return -errno;
-	closefrom(4);
+	closefrom(5);
 	*sock = 3;
+	*proc = 4;
 	return 0;
 }
 
@@ -108,9 +118,10 @@ static int zygote_init(struct zygote_child *z, int *sock, pid_t parent, bool con
 
 	prctl(PR_SET_NAME, "cgmd-porter");
 	z->pid = getpid();
-	r = child_signals();
+	z->proc = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = z->proc < 0 ? -errno : child_signals();
 	if (r == 0)
-		r = fds_reduce(sock);
+		r = fds_reduce(sock, &z->proc);
 	if (r == 0)
 		r = chdir("/") < 0 ? -errno : 0;
 	if (r == 0)
@@ -124,11 +135,11 @@ static int zygote_init(struct zygote_child *z, int *sock, pid_t parent, bool con
 
 static _Noreturn void porter_start(struct zygote_child *z, int sock)
 {
-	if (follow(z->pid) < 0 || fds_reduce(&sock) < 0)
+	if (follow(z->pid) < 0 || fds_reduce(&sock, &z->proc) < 0)
 		_exit(1);
 	if (z->confined && sandbox_load(&z->filter) < 0)
 		_exit(1);
-	porter_run(sock);
+	porter_run(sock, z->proc);
 }
 
 /* By clone(2), so that the pidfd is surely its own: nobody reaps it before. Not clone3(2), which

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* The core's end of porters. */
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -211,9 +212,10 @@ static void thing_put(struct passed *t)
 	thing_leave(t);
 }
 
-static void judged(struct passed *t, int result, int fd)
+static void judged(struct passed *t, int result, enum passed_kind kind, int fd)
 {
 	t->fd = fd;
+	t->kind = kind;
 	if (!t->judged) {
 		passed_free(t);
 	} else if (result == 1 && fd >= 0) {
@@ -234,7 +236,7 @@ static void on_reply(struct porter *p, const struct porter_reply *reply, int fd)
 	while (t && t->id != reply->id)
 		t = t->next;
 	if (t && t->fd < 0) {
-		judged(t, reply->result, fd);
+		judged(t, reply->result, reply->kind, fd);
 		return;
 	}
 	if (fd >= 0)
@@ -417,6 +419,21 @@ struct judging *judging_cancel(struct judging *j)
 		free(j);
 	}
 	return NULL;
+}
+
+enum passed_kind passed_kind(const struct passed *t)
+{
+	return t->kind;
+}
+
+int passed_copy(const struct passed *t)
+{
+	int fd;
+
+	if (t->kind == PASSED_SOCKET)
+		return -EINVAL;
+	fd = fcntl(t->fd, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
 }
 
 int passed_fd(const struct passed *t)

@@ -18,14 +18,18 @@
 #pragma once
 
 #include <stdbool.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 #include <systemd/sd-event.h>
 
 struct porters;
 struct judging;
-struct passed; /* a socket that a client passed, judged to be one of AF_UNIX */
+struct passed; /* what a client passed, judged to be one of these: */
+enum passed_kind {
+	PASSED_SOCKET,	/* of AF_UNIX */
+	PASSED_PERF,	/* a perf event */
+	PASSED_SECCOMP, /* a listener for seccomp's notifications */
+};
 
 /* The zygote: forked before there are threads, event loop or clients, like the inspector. Without
  * capabilities; `confine`: and with few system calls, too few for a sanitizer. */
@@ -43,7 +47,7 @@ struct porters *porters_free(struct porters *p);
 /*
  * Looks at the fds that ride on the first `size` bytes of the queue of `conn`, or where none do, on
  * what comes next in it, without taking anything. Later, from the loop, done() is called once with
- *   1 and *passed, which the callee owns: exactly one fd, a socket of AF_UNIX;
+ *   1 and *passed, which the callee owns: exactly one fd, of passed_kind;
  *   0: none (passed is NULL);
  *   -EBADMSG: anything else; or a negative errno (-ETIMEDOUT, -EPIPE: the porter has ended).
  * Whatever was seen stays referenced by the porter until passed_free(), so that what the caller
@@ -57,10 +61,17 @@ int porters_judge(struct porters *p, uint64_t account, int conn, size_t size,
 /* Before done(): it is not called any more. Returns NULL. */
 struct judging *judging_cancel(struct judging *j);
 
+enum passed_kind passed_kind(const struct passed *p);
+
 /* Ours to poll and to set options of; never to read from, and to send on only what means nothing
  * whoever gets it: a client can connect its datagram socket to somebody who believes credentials.
  */
 int passed_fd(const struct passed *p);
+
+/* A copy, the caller's, for a worker. It may be the last reference when it is closed:
+ * perf_release() and seccomp_notify_release() (kernel) ask nobody outside the kernel. -EINVAL: a
+ * socket, of which there must be none. */
+int passed_copy(const struct passed *p);
 
 /* Both ends have no name, but perhaps the kernel's own for who sends credentials: a socketpair's,
  * and not a connection to some service or from a client of one. A datagram socket may be connected

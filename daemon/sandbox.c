@@ -62,7 +62,7 @@ static const int refused[] = {
 	SCMP_SYS(memfd_create),
 };
 
-/* A porter's: its channel, sockets, the time, its end. */
+/* A porter's: its channel, sockets, links below /proc, the time, its end. */
 static const int porter_calls[] = {
 	SCMP_SYS(recvmsg),
 	SCMP_SYS(sendmsg),
@@ -71,6 +71,7 @@ static const int porter_calls[] = {
 	SCMP_SYS(getsockname),
 	SCMP_SYS(getpeername),
 	SCMP_SYS(setsockopt),
+	SCMP_SYS(readlinkat),
 	SCMP_SYS(poll),
 	SCMP_SYS(ppoll),
 	SCMP_SYS(close),
@@ -258,6 +259,9 @@ static int only(bool forks, struct sock_fprog *ret)
 	if (!filter)
 		return -EOPNOTSUPP;
 	r = allow(filter, porter_calls, sizeof(porter_calls) / sizeof(porter_calls[0]));
+	if (r >= 0)
+		r = seccomp_rule_add(
+			filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1, SCMP_A1(SCMP_CMP_EQ, F_GETFL));
 	if (r >= 0 && forks)
 		r = allow(filter, zygote_calls, sizeof(zygote_calls) / sizeof(zygote_calls[0]));
 	if (r >= 0 && forks)

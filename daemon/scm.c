@@ -415,7 +415,8 @@ static enum reason exchange_open(struct exchange *ex)
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	int fd = passed_fd(ex->passed);
 
-	if (!passed_is_pair(ex->passed) || sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
+	if (passed_kind(ex->passed) != PASSED_SOCKET || !passed_is_pair(ex->passed) ||
+		sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) != 1)
 		return REASON_SCM_SOCKET;
 	return REASON_OK;
 }

@@ -90,7 +90,8 @@ static void on_judged(void *userdata, int result, struct passed *passed)
 	t->judging = NULL;
 	if (result < 0) {
 		transport_doom(t, result == -EBADMSG
-					  ? "a message carries other than one unix socket"
+					  ? "a message carries other than one unix socket, perf "
+					    "event or listener"
 					  : "no porter for a message's file descriptors");
 		return;
 	}

@@ -9,9 +9,9 @@
  *
  * Nor is anything dropped that may be the last reference to a passed fd, which could wait as long
  * as a client likes: once a peek has shown fds nothing is taken before a porter has looked at them
- * and holds them. One AF_UNIX socket, on a message that comes whole and in one piece from a client
- * that negotiated fds, is what we take: sd-bus is fed a dummy in its place. All else ends the
- * connection, with what is in its queue left to the undertaker.
+ * and holds them. One fd of enum passed_kind, on a message that comes whole and in one piece from a
+ * client that negotiated fds, is what we take: sd-bus is fed a dummy in its place. All else ends
+ * the connection, with what is in its queue left to the undertaker.
  *
  * sd-bus cannot be let loose on the client's socket even for one message: what it finds malformed
  * it skips silently, and reads on.
@@ -76,7 +76,7 @@ int transport_new(sd_event *event, struct porters *porters, uint64_t account, in
 /* Closes without flushing: a peer that does not read would hold us for ever. Returns NULL. */
 struct transport *transport_free(struct transport *t);
 
-/* Within ops->message: the socket that came with the message, or NULL. The caller's then; what is
+/* Within ops->message: what came with the message, or NULL. The caller's then; what is
  * not taken is freed after the callback. The fd that sd-bus shows is not it, and good for nothing.
  */
 struct passed *transport_take_passed(struct transport *t);

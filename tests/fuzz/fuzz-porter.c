@@ -182,6 +182,7 @@ static void child_reply(struct child *c, struct input *in)
 	uint8_t flags = input_byte(in);
 
 	reply.tainted = flags & 1;
+	reply.kind = flags >> 2;
 	child_send(c, &reply, sizeof(reply), flags & 2);
 }
 

@@ -161,6 +161,12 @@ int passed_fd(const struct passed *p)
 	return p->fd;
 }
 
+enum passed_kind passed_kind(const struct passed *p)
+{
+	(void)p;
+	return PASSED_SOCKET;
+}
+
 int passed_receive(struct passed *p, unsigned rounds, uint64_t usec,
 	void (*done)(void *userdata, int result, const struct ucred *creds), void *userdata)
 {

@@ -8,14 +8,23 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/perf_event.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "../../daemon/porter-core.h"
@@ -323,6 +332,126 @@ static void test_path(void **state)
 static void test_memfd(void **state)
 {
 	refused(*state, memfd_create("test", MFD_CLOEXEC));
+}
+
+/* Named as what we take. */
+static void test_memfd_alike(void **state)
+{
+	refused(*state, memfd_create("anon_inode:[perf_event]", MFD_CLOEXEC));
+}
+
+static void test_file_alike(void **state)
+{
+	char dir[] = "/tmp/test-porter-XXXXXX";
+	int dir_fd, fd;
+
+	assert_non_null(mkdtemp(dir));
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(dir_fd, "anon_inode:[perf_event]", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	assert_int_equal(unlinkat(dir_fd, "anon_inode:[perf_event]", 0), 0);
+	assert_int_equal(rmdir(dir), 0);
+	close(dir_fd);
+	refused(*state, fd);
+}
+
+static void test_eventfd(void **state)
+{
+	refused(*state, eventfd(0, EFD_CLOEXEC));
+}
+
+static void test_epoll(void **state)
+{
+	refused(*state, epoll_create1(EPOLL_CLOEXEC));
+}
+
+static int perf_new(void)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.size = sizeof(attr),
+		.config = PERF_COUNT_SW_DUMMY,
+		.exclude_kernel = 1,
+	};
+
+	return (int)syscall(SYS_perf_event_open, &attr, 0, -1, -1, PERF_FLAG_FD_CLOEXEC);
+}
+
+/* By a child with our table of fds: a filter stays with who has it. */
+static int listener_new(void)
+{
+	struct sock_filter allow = {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
+	struct sock_fprog filter = {1, &allow};
+	int status;
+	pid_t pid = (pid_t)syscall(SYS_clone, CLONE_FILES | SIGCHLD, NULL, NULL, NULL, NULL);
+
+	if (pid == 0) {
+		long fd = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0
+				  ? -1
+				  : syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER,
+					    SECCOMP_FILTER_FLAG_NEW_LISTENER, &filter);
+
+		_exit(fd < 0 ? 255 : (int)fd);
+	}
+	assert_true(pid > 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	return WEXITSTATUS(status) == 255 ? -1 : WEXITSTATUS(status);
+}
+
+static void taken(struct fixture *f, int fd, enum passed_kind kind)
+{
+	int copy;
+
+	assert_true(fd >= 0);
+	put_fd(f, fd);
+	assert_int_equal(judge(f), 1);
+	take(f);
+	assert_int_equal(passed_kind(f->passed), kind);
+	copy = passed_copy(f->passed);
+	assert_true(copy >= 0);
+	close(copy);
+	assert_false(passed_is_pair(f->passed));
+	assert_int_equal(passed_receive(f->passed, 1, LONG, on_received, f), 0);
+	assert_int_equal(outcome(f), -EPIPE);
+	f->passed = passed_free(f->passed);
+	/* It was harmless: the porter goes on. */
+	assert_int_equal(count_porters(f), 1);
+}
+
+static void test_perf(void **state)
+{
+	int fd = perf_new();
+
+	if (fd < 0)
+		skip();
+	taken(*state, fd, PASSED_PERF);
+}
+
+static void test_seccomp(void **state)
+{
+	taken(*state, listener_new(), PASSED_SECCOMP);
+}
+
+/* The same link, but nothing that an event could be asked of. */
+static void test_seccomp_path(void **state)
+{
+	int fd = listener_new(), name;
+	char path[64];
+
+	assert_true(fd >= 0);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	name = open(path, O_PATH | O_CLOEXEC);
+	close(fd);
+	refused(*state, name);
+}
+
+static void test_socket_copy(void **state)
+{
+	struct fixture *f = *state;
+
+	close(pass_socket(f, SOCK_STREAM));
+	assert_int_equal(passed_kind(f->passed), PASSED_SOCKET);
+	assert_int_equal(passed_copy(f->passed), -EINVAL);
 }
 
 static void test_inet(void **state)
@@ -819,6 +948,14 @@ int main(void)
 		TEST(test_directory),
 		TEST(test_path),
 		TEST(test_memfd),
+		TEST(test_memfd_alike),
+		TEST(test_file_alike),
+		TEST(test_eventfd),
+		TEST(test_epoll),
+		TEST(test_perf),
+		TEST(test_seccomp),
+		TEST(test_seccomp_path),
+		TEST(test_socket_copy),
 		TEST(test_inet),
 		TEST(test_listening),
 		TEST(test_two),

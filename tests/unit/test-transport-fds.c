@@ -28,7 +28,7 @@
 #define HELLO "\0AUTH EXTERNAL 30\r\nNEGOTIATE_UNIX_FD\r\nBEGIN\r\n"
 #define HELLO_WITHOUT "\0AUTH EXTERNAL 30\r\nBEGIN\r\n"
 #define NO_FDS "a message carries file descriptors"
-#define NO_SOCKET "a message carries other than one unix socket"
+#define NO_SOCKET "a message carries other than one unix socket, perf event or listener"
 #define NO_PORTER "no porter for a message's file descriptors"
 
 static struct zygote *zygote;
