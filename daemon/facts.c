@@ -15,6 +15,7 @@
 #include "levels.h"
 #include "manager.h"
 #include "peer.h"
+#include "perf/grants.h"
 #include "proc.h"
 #include "value.h"
 
@@ -103,6 +104,30 @@ static enum reason hierarchies_of_devices(struct op *op, const struct hierarchy 
 	return REASON_DEVICES_OFF;
 }
 
+/* Where perf is off it can still be said why. */
+static enum reason hierarchies_of_perf(struct op *op, const struct hierarchy **ret, unsigned *n)
+{
+	const struct hierarchies *all = &op->manager->hierarchies;
+
+	ret[0] = perf_hierarchy(op->manager);
+	if (!ret[0] && op->question.action == ACTION_PERF_OPEN && all->n > 0)
+		ret[0] = &all->list[0];
+	*n = ret[0] ? 1 : 0;
+	return *n > 0 ? REASON_OK : REASON_PERF_OFF;
+}
+
+static enum reason hierarchies_native(struct op *op, const struct hierarchy **ret, unsigned *n)
+{
+	switch (op->question.action) {
+	case ACTION_PERF:
+	case ACTION_PERF_READ:
+	case ACTION_PERF_OPEN:
+		return hierarchies_of_perf(op, ret, n);
+	default:
+		return hierarchies_of_devices(op, ret, n);
+	}
+}
+
 static enum reason targets_init(struct op *op, const struct hierarchy *const *found, unsigned n)
 {
 	op->targets = n == 1 ? &op->first : calloc(n, sizeof(*op->targets));
@@ -121,7 +146,7 @@ enum reason facts_hierarchies(struct op *op)
 	unsigned n = 0;
 
 	reason = op->request.controller ? hierarchies_of_controller(op, found, &n)
-					: hierarchies_of_devices(op, found, &n);
+					: hierarchies_native(op, found, &n);
 	if (reason == REASON_OK)
 		reason = targets_init(op, found, n);
 	for (unsigned i = 0; reason == REASON_OK && i < n; i++)

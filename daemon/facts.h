@@ -11,8 +11,8 @@
 
 #include "op.h"
 
-/* Expands request.controller into op->targets; of a native call about devices, which names none, to
- * those that govern them. */
+/* Expands request.controller into op->targets; of a native call, which names none, to those
+ * that govern devices, or to perf's. */
 enum reason facts_hierarchies(struct op *op);
 /* op->targets are all hierarchies, and the requestor itself is whom the call is about. */
 enum reason facts_self(struct op *op);

@@ -18,6 +18,7 @@
 #include "levels.h"
 #include "manager.h"
 #include "peer.h"
+#include "perf/act-perf.h"
 #include "value.h"
 
 /* A verdict asks for new facts each time; there are not so many. */
@@ -51,6 +52,7 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->request = (struct request){0};
 	op->question = (struct question){0};
 	op->devices = NULL;
+	op->perf = NULL;
 	op->path.absolute = false;
 	op->path.n = 0;
 	op->path.len = 0;
@@ -108,6 +110,7 @@ struct op *op_free(struct op *op)
 	reply_done(&op->reply);
 	request_done(&op->request);
 	device_call_free(op->devices);
+	perf_asked_free(op->perf);
 	sd_bus_message_unref(op->message);
 	if (m->spare_op)
 		free(op);
@@ -184,6 +187,18 @@ static enum reason question_key(struct op *op, const char *name)
 	return REASON_OK;
 }
 
+static enum reason question_native(struct op *op)
+{
+	switch (op->question.action) {
+	case ACTION_PERF:
+	case ACTION_PERF_READ:
+	case ACTION_PERF_OPEN:
+		return perf_question(op);
+	default:
+		return devices_question(op);
+	}
+}
+
 static enum reason question_build(struct op *op)
 {
 	const struct request *request = &op->request;
@@ -206,7 +221,7 @@ static enum reason question_build(struct op *op)
 		(request->mode < 0 || request->mode > 07777))
 		reason = REASON_MODE;
 	if (reason == REASON_OK && (request->method->flags & METHOD_NATIVE))
-		reason = devices_question(op);
+		reason = question_native(op);
 	if (reason == REASON_OK && request->value && strlen(request->value) > PATH_TEXT_MAX)
 		reason = REASON_VALUE_LENGTH;
 	return reason;
@@ -368,6 +383,12 @@ static enum reason facts_for_tasks(struct op *op)
 	return reason == REASON_OK && op->proxy ? pidfd_for_act(op->proxy) : reason;
 }
 
+/* Cgroups above the target are named from the scope's root, or not at all. */
+static bool names_from_scope(enum action action)
+{
+	return action == ACTION_DEVICES_READ || action == ACTION_PERF || action == ACTION_PERF_READ;
+}
+
 /* An act that goes on judging below its target needs all facts about the requestor at once, and
  * what runs on a worker cannot gather. */
 static enum reason facts_for_act(struct op *op)
@@ -388,8 +409,7 @@ static enum reason facts_for_act(struct op *op)
 		if (reason == REASON_OK && (levels_lack(&op->targets[i]) || reaches))
 			reason = facts_for_tasks(op);
 	}
-	/* Cgroups are named from there. */
-	for (unsigned i = 0; action == ACTION_DEVICES_READ && i < op->n_targets; i++)
+	for (unsigned i = 0; names_from_scope(action) && i < op->n_targets; i++)
 		if (reason == REASON_OK && op->targets[i].reason == REASON_OK)
 			reason = facts_gather(op, &op->who, &op->targets[i], FACT_SCOPE);
 	if (reason == REASON_OK && (method->flags & METHOD_KEYS))

@@ -25,6 +25,7 @@ struct device_change;
 struct exchange;
 struct manager;
 struct peer;
+struct perf_asked;
 
 /* Somebody who is judged: the requestor; and in an Scm call the proxy that speaks for it. */
 struct party {
@@ -85,7 +86,7 @@ struct target {
 	struct levels *levels;	      /* FACT_LEVELS, see levels.h; heap or NULL */
 	unsigned controllers;	      /* CREATE: what was granted */
 	struct device_change *change; /* DEVICES, FACT_DEVICES, see devices.h; heap or NULL */
-	bool widens;		      /* DEVICES: as it was granted */
+	bool widens;		      /* DEVICES, PERF: as it was granted */
 
 	/* results */
 	bool done; /* the act ran and did not fail */
@@ -102,6 +103,7 @@ struct op {
 	struct question question;
 	struct key key;		     /* question.key of LIMIT, where it is no row */
 	struct device_call *devices; /* see devices.h; heap or NULL */
+	struct perf_asked *perf;     /* see perf/act-perf.h; heap or NULL */
 	struct path path;
 	struct party who;
 	struct party *proxy; /* heap; NULL: nobody speaks for the requestor */

@@ -31,8 +31,15 @@ static const struct {
 	FIELD(mode, "i"),
 	FIELD(recursive, "i"),
 	FIELD(junk, "i"),
+	FIELD(item, "s"),
+	FIELD(cpu, "i"),
+	FIELD(flags, "t"),
 	FIELD(sockfd, "h"),
+	FIELD(group, "h"),
+	FIELD(listener, "h"),
+	FIELD(attr, "ay"),
 	FIELD(rules, "as"),
+	FIELD(items, "as"),
 	FIELD(options, "a{sv}"),
 #undef FIELD
 };
@@ -60,15 +67,16 @@ static void *request_field(struct request *request, const char *name, const char
 }
 
 /* What the message has room for is not what is to be allocated. */
-static enum reason decode_texts(sd_bus_message *m, const char ***ret)
+static enum reason decode_texts(
+	sd_bus_message *m, size_t max, enum reason too_many, const char ***ret)
 {
 	size_t n = 0, size = 0;
 	const char *text;
 	int r = sd_bus_message_enter_container(m, 'a', "s");
 
 	while (r >= 0 && (r = sd_bus_message_read_basic(m, 's', &text)) > 0) {
-		if (n == DEVICE_RULES_MAX)
-			return REASON_DEVICE_MANY;
+		if (n == max)
+			return too_many;
 		if (n + 2 > size) {
 			const char **bigger;
 
@@ -88,6 +96,16 @@ static enum reason decode_texts(sd_bus_message *m, const char ***ret)
 	return r < 0 ? REASON_SIGNATURE : *ret ? REASON_OK : REASON_INTERNAL;
 }
 
+static enum reason decode_bytes(sd_bus_message *m, struct request_bytes *ret)
+{
+	const void *data;
+
+	if (sd_bus_message_read_array(m, 'y', &data, &ret->size) < 0)
+		return REASON_SIGNATURE;
+	ret->data = data;
+	return REASON_OK;
+}
+
 static enum reason refuse_option(char *detail, const char *name, const char *why)
 {
 	snprintf(detail, DECODE_DETAIL_MAX, "'%s' %s", name, why);
@@ -100,6 +118,18 @@ static const struct option *option_find(enum method_id method, const char *name)
 		if (options[i].method == method && strcmp(options[i].name, name) == 0)
 			return &options[i];
 	return NULL;
+}
+
+static const char *option_kind(char type)
+{
+	switch (type) {
+	case 's':
+		return "must be a string";
+	case 'b':
+		return "must be a boolean";
+	default:
+		return "must be a 'u'";
+	}
 }
 
 /* One entry of the dictionary, which was entered. */
@@ -121,8 +151,7 @@ static enum reason decode_option(
 	if (ret->given & bit)
 		return refuse_option(detail, name, "is there twice");
 	if (content[0] != option->type || content[1] != '\0')
-		return refuse_option(
-			detail, name, option->type == 's' ? "must be a string" : "must be a 'u'");
+		return refuse_option(detail, name, option_kind(option->type));
 	ret->given |= bit;
 	if (sd_bus_message_enter_container(m, 'v', content) < 0 ||
 		sd_bus_message_read_basic(m, option->type, (char *)ret + option->offset) <= 0 ||
@@ -157,7 +186,11 @@ static enum reason decode_argument(sd_bus_message *m, const char *name, const ch
 	if (!field)
 		return REASON_SIGNATURE;
 	if (field == &request->rules)
-		return decode_texts(m, &request->rules);
+		return decode_texts(m, DEVICE_RULES_MAX, REASON_DEVICE_MANY, &request->rules);
+	if (field == &request->items)
+		return decode_texts(m, PERF_ITEMS_MAX, REASON_PERF_MANY, &request->items);
+	if (field == &request->attr)
+		return decode_bytes(m, &request->attr);
 	if (field == &request->options)
 		return decode_options(m, request->method->id, &request->options, detail);
 	return sd_bus_message_read_basic(m, type[0], field) < 0 ? REASON_SIGNATURE : REASON_OK;
@@ -384,6 +417,11 @@ static int encode_gpus(sd_bus_message *m, const struct reply *v)
 	return encode_array(m, 'r', "sssssas", v->n_gpus, append_gpu, v);
 }
 
+static int encode_fd(sd_bus_message *m, const struct reply *v)
+{
+	return v->has_fd ? sd_bus_message_append_basic(m, 'h', &v->fd) : -EINVAL;
+}
+
 static const struct {
 	const char *signature;
 	int (*encode)(sd_bus_message *m, const struct reply *v);
@@ -399,6 +437,7 @@ static const struct {
 	{"a(sss)", encode_triples},
 	{"a(suus)", encode_devices},
 	{"a(sssssas)", encode_gpus},
+	{"h", encode_fd},
 };
 
 int encode_values(sd_bus_message *m, const char *signature, const struct reply *values)
@@ -413,7 +452,7 @@ int encode_values(sd_bus_message *m, const char *signature, const struct reply *
 static void request_words(const struct request *request, char *buf, size_t size)
 {
 	const char *const words[] = {
-		request->cgroup, request->name, request->device, request->access};
+		request->cgroup, request->name, request->device, request->access, request->item};
 	size_t len = 0;
 
 	buf[0] = '\0';

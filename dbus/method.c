@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* The table's parenthesised tuples, as initialisers. */
 #define NAMES(...)          \
@@ -124,6 +125,7 @@ const struct method *method_find(const struct interface *interface, const char *
 void request_done(struct request *r)
 {
 	free(r->rules);
+	free(r->items);
 	*r = (struct request){0};
 }
 
@@ -184,6 +186,8 @@ void reply_done(struct reply *r)
 	free(r->pids);
 	names_free(r->names);
 	lists_free(r);
+	if (r->has_fd)
+		close(r->fd);
 	*r = (struct reply){0};
 }
 

@@ -11,6 +11,7 @@
 
 #include "../policy/decide.h"
 #include "../policy/device.h"
+#include "../policy/perf-items.h"
 
 #define CGM_PATH "/org/linuxcontainers/cgmanager"
 #define CGM_INTERFACE "org.linuxcontainers.cgmanager0_0"
@@ -129,15 +130,26 @@ struct request_options {
 	unsigned given; /* 1 << OPTION_METHOD_NAME */
 	uint32_t uid, gid, mode;
 	const char *path;
+	int kill; /* as sd-bus has a boolean */
+};
+
+/* An ay; it belongs to the message. */
+struct request_bytes {
+	const uint8_t *data;
+	size_t size;
 };
 
 /* A call. The strings belong to the message. */
 struct request {
 	const struct method *method;
-	const char *controller, *cgroup, *file, *key, *value, *device, *access, *name;
-	int32_t pid, uid, gid, mode, recursive, junk;
-	int sockfd;	    /* only that there is one: see transport_take_passed() */
-	const char **rules; /* NULL-terminated; the array is heap, at most DEVICE_RULES_MAX */
+	const char *controller, *cgroup, *file, *key, *value, *device, *access, *name, *item;
+	int32_t pid, uid, gid, mode, recursive, junk, cpu;
+	uint64_t flags;
+	/* only that there is one: see transport_take_passed() */
+	int sockfd, group, listener;
+	/* NULL-terminated; the arrays are heap, at most DEVICE_RULES_MAX and PERF_ITEMS_MAX */
+	const char **rules, **items;
+	struct request_bytes attr;
 	struct request_options options;
 };
 
@@ -194,6 +206,8 @@ struct reply {
 	size_t n_devices;
 	struct reply_gpu *gpus; /* a(sssssas) */
 	size_t n_gpus;
+	bool has_fd; /* h: the next is one, and the reply's */
+	int fd;
 };
 
 void reply_done(struct reply *r);

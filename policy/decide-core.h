@@ -36,3 +36,5 @@ bool check_systemd(const struct facts *f, struct verdict *v);
 
 bool judge_devices(const struct question *q, const struct facts *f, struct verdict *v);
 bool judge_device_names(const struct question *q, const struct facts *f, struct verdict *v);
+bool judge_perf(const struct question *q, const struct facts *f, struct verdict *v);
+bool judge_perf_own(const struct question *q, const struct facts *f, struct verdict *v);

@@ -418,6 +418,9 @@ static bool (*const judges[ACTION_MAX])(
 	[ACTION_DEVICES] = judge_devices,
 	[ACTION_DEVICES_READ] = judge_list,
 	[ACTION_DEVICE_NAMES] = judge_device_names,
+	[ACTION_PERF] = judge_perf,
+	[ACTION_PERF_READ] = judge_list,
+	[ACTION_PERF_OPEN] = judge_perf_own,
 };
 
 /* What every judge but Ping's goes by; without it nothing is granted. */

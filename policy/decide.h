@@ -34,6 +34,10 @@ enum action {
 	ACTION_DEVICES,	     /* SetDevices, AllowDevices, DenyDevices, AddDevice, RemoveDevice */
 	ACTION_DEVICES_READ, /* ListDevices, CheckDevice */
 	ACTION_DEVICE_NAMES, /* ResolveDevice, ListGpus; the target is the requestor's own cgroup */
+	ACTION_PERF,	     /* GrantPerf, RevokePerf */
+	ACTION_PERF_READ,    /* ListPerf, CheckPerf */
+	/* OpenPerfEvent, AttachPerfListener, ShowPerf; the target is the requestor's own cgroup */
+	ACTION_PERF_OPEN,
 	ACTION_MAX,
 };
 
@@ -150,7 +154,9 @@ struct verdict {
 	unsigned need;
 	unsigned controllers; /* CREATE that is granted: those to enable; what was wanted or less */
 	unsigned level;	      /* LEVEL_*, DEVICE_*: the index of the one at fault */
-	bool widens;	      /* DEVICES that is granted: cgmd's rules on the way are to follow */
+	/* DEVICES that is granted: cgmd's rules on the way are to follow. PERF: the cgroup may be
+	 * given what is not above. */
+	bool widens;
 };
 
 struct verdict decide(const struct question *q, const struct facts *f);

@@ -466,7 +466,7 @@ static void check_never(const struct call *c, enum reason r)
 	const struct place *p = &c->place;
 	enum action a = c->q.action;
 
-	if (r != REASON_OK || a == ACTION_NONE || a == ACTION_DEVICE_NAMES)
+	if (r != REASON_OK || a == ACTION_NONE || a == ACTION_DEVICE_NAMES || a == ACTION_PERF_OPEN)
 		return;
 	if (a == ACTION_LOCATE) {
 		assert_true(c->f.victim_in_scope);
@@ -478,6 +478,13 @@ static void check_never(const struct call *c, enum reason r)
 		check_never_enabled(c);
 	if (a == ACTION_DEVICES)
 		check_never_wider(c);
+	if (a == ACTION_PERF) {
+		unsigned need = 0;
+		bool host = subject_is_host_root(&c->subject, &need) == YES;
+
+		assert_int_equal(decide_with(c, FACTS_ALL, true).widens, host);
+		assert_true(host || !p->is_scope_root);
+	}
 	if (a == ACTION_LIMIT || a == ACTION_CHOWN || a == ACTION_CHMOD)
 		assert_false(p->is_scope_root);
 	if (a == ACTION_LIMIT || a == ACTION_READ)

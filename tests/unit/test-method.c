@@ -2,6 +2,7 @@
 /* The rows of methods.def: every argument has a field, every output an encoder, and XML is well
  * made. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -42,8 +43,18 @@ static int append_argument(sd_bus_message *m, const char *type)
 		return sd_bus_message_append(m, "as", 2, "one", "two");
 	if (strncmp(type, "a{sv}", 5) == 0)
 		return sd_bus_message_append(m, "a{sv}", 0);
-	return *type == 's' ? sd_bus_message_append(m, "s", "text")
-			    : sd_bus_message_append(m, "i", 5);
+	if (strncmp(type, "ay", 2) == 0)
+		return sd_bus_message_append_array(m, 'y', "bytes", 5);
+	switch (*type) {
+	case 's':
+		return sd_bus_message_append(m, "s", "text");
+	case 't':
+		return sd_bus_message_append(m, "t", UINT64_C(1) << 40);
+	case 'h':
+		return sd_bus_message_append(m, "h", STDERR_FILENO);
+	default:
+		return sd_bus_message_append(m, "i", 5);
+	}
 }
 
 static void test_every_argument_has_a_field(void **state)
@@ -68,6 +79,110 @@ static void test_every_argument_has_a_field(void **state)
 		request_done(&request);
 		sd_bus_message_unref(m);
 	}
+}
+
+static void test_event(void **state)
+{
+	sd_bus_message *m = message_new();
+	char detail[DECODE_DETAIL_MAX];
+	struct request request;
+
+	(void)state;
+	assert_true(sd_bus_message_append_array(m, 'y', "\0\1\2", 3) >= 0);
+	assert_true(sd_bus_message_append(m, "iiht", -1, 2, STDERR_FILENO, UINT64_MAX - 1) >= 0);
+	assert_true(sd_bus_message_seal(m, 1, 0) >= 0);
+	assert_int_equal(
+		decode_request(m, &methods[METHOD_OpenPerfEvent], &request, detail), REASON_OK);
+	assert_int_equal(request.attr.size, 3);
+	assert_memory_equal(request.attr.data, "\0\1\2", 3);
+	assert_int_equal(request.pid, -1);
+	assert_int_equal(request.cpu, 2);
+	assert_true(request.flags == UINT64_MAX - 1);
+	request_done(&request);
+	sd_bus_message_unref(m);
+}
+
+static enum reason decode_revoke(const char *types, int value, struct request *ret, char *detail)
+{
+	sd_bus_message *m = message_new();
+	enum reason reason;
+
+	assert_true(sd_bus_message_append(m, "sas", "a", 1, "cpu") >= 0);
+	assert_true(sd_bus_message_append(m, "a{sv}", 1, "kill", types, value) >= 0);
+	assert_true(sd_bus_message_seal(m, 1, 0) >= 0);
+	reason = decode_request(m, &methods[METHOD_RevokePerf], ret, detail);
+	if (reason == REASON_OK)
+		assert_string_equal(ret->items[0], "cpu");
+	sd_bus_message_unref(m);
+	return reason;
+}
+
+static void test_boolean_option(void **state)
+{
+	char detail[DECODE_DETAIL_MAX];
+	struct request request;
+
+	(void)state;
+	for (int value = 0; value < 2; value++) {
+		assert_int_equal(decode_revoke("b", value, &request, detail), REASON_OK);
+		assert_int_equal(request.options.given, 1U << OPTION_RevokePerf_kill);
+		assert_int_equal(request.options.kill, value);
+		request_done(&request);
+	}
+	assert_int_equal(decode_revoke("u", 1, &request, detail), REASON_OPTION);
+	assert_string_equal(detail, "'kill' must be a boolean");
+}
+
+static enum reason decode_items(unsigned n, struct request *ret)
+{
+	sd_bus_message *m = message_new();
+	char detail[DECODE_DETAIL_MAX];
+	enum reason reason;
+
+	assert_true(sd_bus_message_append(m, "s", "a") >= 0);
+	assert_true(sd_bus_message_open_container(m, 'a', "s") >= 0);
+	for (unsigned i = 0; i < n; i++)
+		assert_true(sd_bus_message_append(m, "s", "cpu") >= 0);
+	assert_true(sd_bus_message_close_container(m) >= 0);
+	assert_true(sd_bus_message_seal(m, 1, 0) >= 0);
+	reason = decode_request(m, &methods[METHOD_GrantPerf], ret, detail);
+	sd_bus_message_unref(m);
+	return reason;
+}
+
+static void test_items(void **state)
+{
+	struct request request = {.pid = 77};
+
+	(void)state;
+	assert_int_equal(decode_items(PERF_ITEMS_MAX + 1, &request), REASON_PERF_MANY);
+	assert_int_equal(request.pid, 77);
+	assert_int_equal(decode_items(PERF_ITEMS_MAX, &request), REASON_OK);
+	assert_null(request.items[PERF_ITEMS_MAX]);
+	request_done(&request);
+	assert_null(request.items);
+}
+
+/* The answer has a copy; the reply's own is closed with the reply. */
+static void test_fd(void **state)
+{
+	struct reply reply = {.has_fd = true, .fd = dup(STDERR_FILENO)};
+	sd_bus_message *m = message_new();
+	int fd = reply.fd, copy;
+
+	(void)state;
+	assert_true(fd >= 0);
+	assert_true(encode_values(m, "h", &reply) >= 0);
+	assert_true(sd_bus_message_seal(m, 1, 0) >= 0);
+	assert_true(sd_bus_message_read(m, "h", &copy) > 0);
+	assert_int_not_equal(copy, fd);
+	reply_done(&reply);
+	assert_int_equal(fcntl(fd, F_GETFD), -1);
+	assert_true(fcntl(copy, F_GETFD) >= 0);
+	sd_bus_message_unref(m);
+	m = message_new();
+	assert_int_equal(encode_values(m, "h", &reply), -EINVAL);
+	sd_bus_message_unref(m);
 }
 
 static void test_wrong_signature(void **state)
@@ -210,7 +325,9 @@ static struct reply full_reply(void)
 		.devices = devices,
 		.n_devices = 2,
 		.gpus = gpus,
-		.n_gpus = 2};
+		.n_gpus = 2,
+		.has_fd = true,
+		.fd = STDERR_FILENO};
 }
 
 static sd_bus_message *encoded(const char *signature)
@@ -474,6 +591,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_every_argument_has_a_field),
+		cmocka_unit_test(test_event),
+		cmocka_unit_test(test_boolean_option),
+		cmocka_unit_test(test_items),
+		cmocka_unit_test(test_fd),
 		cmocka_unit_test(test_wrong_signature),
 		cmocka_unit_test(test_every_output_is_encoded),
 		cmocka_unit_test(test_text_must_be_utf8),

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* OpenPerfEvent and AttachPerfListener. */
+#include "../act.h"
+
+static enum reason off_prepare(struct op *op, struct target *t)
+{
+	(void)op, (void)t;
+	return REASON_PERF_OFF;
+}
+
+const struct act act_open_perf = {.prepare = off_prepare};
+const struct act act_attach_perf = {.prepare = off_prepare};

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+/* What a call about grants of perf names. */
+#pragma once
+
+#include "../../policy/perf-items.h"
+#include "../op.h"
+
+struct perf_asked {
+	struct perf_items items; /* of `items`, or the one `item` */
+};
+
+/* The words of the call, into op->perf: REASON_PERF_ITEM, with op->reply.detail. */
+enum reason perf_question(struct op *op);
+struct perf_asked *perf_asked_free(struct perf_asked *a);
