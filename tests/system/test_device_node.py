@@ -10,7 +10,7 @@ import agent
 import wire
 from agent import wait_until
 from harness import bare, equal, test
-from test_devices import KINDS, V1, lines, make_all, opens
+from test_devices import KINDS, V1, lines, make_all, opens, policy
 from world import BASE, REASONS, read, where
 
 RULES = ["default deny", "allow c 1:3 rw", "allow c 1:8 r", "allow c 1:9 r"]
@@ -116,11 +116,8 @@ def test_device_add_nobody(w):
 @bare
 def test_device_add_rights(w):
     """A container's root gives to what it runs itself, from what it has, what the policy file grants."""
-    path = f"{w.directory}/policy.conf"
-    with open(path, "w") as file:
-        file.write("[devices /out/c1/c2]\nallow = c 1:3\naccess = rw\n"
-                   "[devices /out/c1/c3]\nallow = c 1:3\naccess = r\n")
-    w.start("--policy", path)
+    w.start(*policy(w, "[devices /out/c1/c2]\nallow = c 1:3\naccess = rw\n"
+                         "[devices /out/c1/c3]\nallow = c 1:3\naccess = r\n"))
     one = container(w)
     options = [("path", ("s", "z"))]
     one.refused(("SCOPE_ROOT", "PARENT_PRIVILEGE"), "AddDevice", "/", ZERO, "rw", options)
@@ -189,10 +186,7 @@ def bind_theirs():
 @bare
 def test_device_add_not_its_own_dev(w):
     """Nothing is made in a directory of the host, whoever asks, that the container could not make."""
-    path = f"{w.directory}/policy.conf"
-    with open(path, "w") as file:
-        file.write("[devices /c1]\nallow = c 1:5\n")
-    w.start("--policy", path)
+    w.start(*policy(w, "[devices /c1]\nallow = c 1:5\n"))
     make_all("c1", BASE)
     w.host().SetDevices("/c1", RULES)
     w.host().run(theirs)
@@ -211,10 +205,7 @@ def test_device_add_not_its_own_dev(w):
 @bare
 def test_device_add_granted(w):
     """What the policy file grants a container adds to itself, and takes from itself."""
-    path = f"{w.directory}/policy.conf"
-    with open(path, "w") as file:
-        file.write("[devices /out/c1]\nallow = c 1:5\naccess = rw\n")
-    w.start("--policy", path)
+    w.start(*policy(w, "[devices /out/c1]\nallow = c 1:5\naccess = rw\n"))
     one = container(w)
     one.refused(("SCOPE_ROOT", "PARENT_PRIVILEGE"), "AddDevice", "/", FULL, "rw", [("path", ("s", "f"))])
     equal(one.AddDevice("/", ZERO, "rw", [("path", ("s", "z"))]), "/dev/z")
@@ -255,10 +246,7 @@ def fails_to_add(socket, times):
 @bare
 def test_device_add_takes_nothing_back_of_others(w):
     """What is denied while a node is being added stays denied when that fails."""
-    path = f"{w.directory}/policy.conf"
-    with open(path, "w") as file:
-        file.write("[devices /out/c1]\nallow = c 1:5\n")
-    w.start("--policy", path)
+    w.start(*policy(w, "[devices /out/c1]\nallow = c 1:5\n"))
     one = container(w)
     one.run(fill, "/dev/there")
 
