@@ -123,11 +123,12 @@ def close_bus(key="bus"):
 
 
 class Client:
-    """An agent with a connection to the daemon."""
+    """An agent with a connection to the daemon, if there is one."""
 
     def __init__(self, world, handle):
         self.world, self.agent = world, handle
-        self.reconnect()
+        if world.daemon:
+            self.reconnect()
 
     def reconnect(self, **how):
         self.agent.run(connect, self.world.daemon.socket, **how)
