@@ -1,17 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The spawner: a process without threads that is forked at start, keeps SYS_ADMIN, SYS_PTRACE,
- * PERFMON, SETUID, SETGID and KILL, reads no byte of any client's, and forks
+ * PERFMON, SETUID, SETGID, KILL and DAC_READ_SEARCH, reads no byte of any client's, and forks
  *
- *   workers	one for each listener, connection or broker; PERFMON and SYS_PTRACE, uid 0 of the
- *host (which no container's user namespace maps, so its FUSE cannot hold them); see worker.h
- *   openers	in a container's pid namespace, with PERFMON alone, so that the records of the
- *events which they open have that namespace's pids; of no use to whoever could get at them callers
- *with one task's ids, capabilities, user and pid namespace, which do one thing and end: open as
- *that task, or find out whether the kernel lets it read another a keeper	see keeper.h
+ * - workers, one for each listener, connection or broker; uid 0 of the host, which no container's
+ *   user namespace maps, so its FUSE cannot hold them; PERFMON, SYS_PTRACE, DAC_READ_SEARCH (to
+ *   list the fds of tasks below a cgroup, whatever mode its directories have) and KILL, which a
+ *   worker gives up itself unless it is a broker's; see worker.h;
+ *
+ * - openers in a container's pid namespace, with PERFMON alone, so that the records of the events
+ *   which they open have that namespace's pids; of no use to whoever could get at them;
+ *
+ * - callers with one task's ids, capabilities, user and pid namespace, which do one thing and end:
+ *   open as that task, or find out whether the kernel lets it read another;
+ *
+ * - a keeper, see keeper.h.
  *
  * None of them can be dumped or traced by a container, and all stay in cgmd's own cgroup. Workers
- *and openers end when their channel closes. The spawner itself never waits for what it forks.
+ * and openers end when their channel closes. The spawner itself never waits for what it forks.
  */
 #pragma once
 
