@@ -42,6 +42,9 @@ struct options {
 	bool daemonize, sigstop, strict, debug, no_sandbox;
 	const char *bpffs;
 	enum device_programs device_programs;
+	bool perf_off, perf_gate;
+	const char *perf_keeper, *lxc_socket, *lxc_next, *oci_socket;
+	unsigned perf_events_max, perf_rate, perf_listeners_max;
 	struct transport_limits limits;
 };
 

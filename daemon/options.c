@@ -11,7 +11,7 @@
 
 #include "conf.h"
 
-enum kind { FLAG, TEXT, PATH, NUMBER, SECONDS, SOCKET, DEVICES, HELP, VERSION };
+enum kind { FLAG, OFF, TEXT, PATH, NUMBER, SECONDS, SOCKET, DEVICES, HELP, VERSION };
 
 static const struct row {
 	const char *name;
@@ -62,6 +62,35 @@ static const struct row {
 		"programs (one for each list of rules, where the kernel has no such storage), off "
 		"(storage, or what the kernel has)",
 		AT(device_programs), 0, 0},
+	{"perf", 0, OFF, "on|off", "open perf events for containers that have a grant (on)",
+		AT(perf_off), 0, 0},
+	{"perf-events-max", 0, NUMBER, "N",
+		"perf events that may be open of one cgroup with a grant and on one CPU, and 16 "
+		"times as many of tasks (64)",
+		AT(perf_events_max), 1, 4096},
+	{"perf-rate", 0, NUMBER, "N",
+		"trapped calls of perf_event_open answered in a second, of one listener (2000)",
+		AT(perf_rate), 1, 1000000},
+	{"perf-listeners-max", 0, NUMBER, "N",
+		"seccomp listeners of one account, as cgm perf run and containers have them (64)",
+		AT(perf_listeners_max), 1, 256},
+	{"perf-keeper", 0, PATH, "PATH",
+		"the socket of the process that holds seccomp listeners while the daemon is away "
+		"(/run/cgmd-keeper/socket)",
+		AT(perf_keeper), 0, 0},
+	{"perf-gate", 0, FLAG, NULL,
+		"where perf_event_paranoid is lowered: refuse perf events to containers without a "
+		"grant, by a BPF LSM program",
+		AT(perf_gate), 0, 0},
+	{"lxc-socket", 0, PATH, "PATH",
+		"listen there for LXC's lxc.seccomp.notify.proxy (/run/cgmd/lxc.sock)",
+		AT(lxc_socket), 0, 0},
+	{"lxc-next", 0, PATH, "PATH",
+		"another seccomp proxy of LXC's, which gets what is not perf_event_open",
+		AT(lxc_next), 0, 0},
+	{"oci-socket", 0, PATH, "PATH",
+		"listen there for the listenerPath of OCI runtimes (/run/cgmd/oci.sock)",
+		AT(oci_socket), 0, 0},
 	{"strict-identity", 0, FLAG, NULL,
 		"refuse clients where the kernel cannot tell for sure who they are (before 6.5)",
 		AT(strict), 0, 0},
@@ -137,6 +166,16 @@ static enum options_result number_set(const struct row *row, const char *text, s
 	return OPTIONS_RUN;
 }
 
+static enum options_result off_set(const struct row *row, const char *text, struct options *o)
+{
+	bool off = strcmp(text, "off") == 0;
+
+	if (!off && strcmp(text, "on") != 0)
+		return wrong(row, text, "on or off");
+	*(bool *)((char *)o + row->offset) = off;
+	return OPTIONS_RUN;
+}
+
 static enum options_result devices_set(const struct row *row, const char *text, struct options *o)
 {
 	static const char *const words[] = {"", "storage", "programs", "off"};
@@ -155,6 +194,8 @@ static enum options_result row_apply(const struct row *row, char *argument, stru
 	case FLAG:
 		*(bool *)((char *)o + row->offset) = true;
 		return OPTIONS_RUN;
+	case OFF:
+		return off_set(row, argument, o);
 	case TEXT:
 		*(const char **)((char *)o + row->offset) = argument;
 		return OPTIONS_RUN;
@@ -206,6 +247,12 @@ enum options_result options_parse(int argc, char **argv, struct options *ret)
 		.max_peers_uid = 4096,
 		.scm_usec = 2000000,
 		.ready_fd = -1,
+		.perf_keeper = "/run/cgmd-keeper/socket",
+		.perf_events_max = 64,
+		.perf_rate = 2000,
+		.perf_listeners_max = 64,
+		.lxc_socket = "/run/cgmd/lxc.sock",
+		.oci_socket = "/run/cgmd/oci.sock",
 		.limits = transport_limits_default,
 	};
 

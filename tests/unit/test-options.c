@@ -46,7 +46,32 @@ static void test_defaults(void **state)
 	assert_null(o.mount);
 	assert_null(o.bpffs);
 	assert_int_equal(o.device_programs, DEVICES_CHOOSE);
+	assert_false(o.perf_off || o.perf_gate);
+	assert_int_equal(o.perf_events_max, 64);
+	assert_int_equal(o.perf_rate, 2000);
+	assert_int_equal(o.perf_listeners_max, 64);
+	assert_string_equal(o.perf_keeper, "/run/cgmd-keeper/socket");
+	assert_string_equal(o.lxc_socket, "/run/cgmd/lxc.sock");
+	assert_string_equal(o.oci_socket, "/run/cgmd/oci.sock");
+	assert_null(o.lxc_next);
 	assert_false(o.daemonize || o.sigstop || o.strict || o.debug || o.no_sandbox);
+}
+
+static void test_perf(void **state)
+{
+	struct options o;
+
+	(void)state;
+	assert_int_equal(
+		parse("--perf off --perf-gate --lxc-next /a --perf-rate 5", &o), OPTIONS_RUN);
+	assert_true(o.perf_off && o.perf_gate);
+	assert_string_equal(o.lxc_next, "/a");
+	assert_int_equal(o.perf_rate, 5);
+	assert_int_equal(parse("--perf=off --perf=on", &o), OPTIONS_RUN);
+	assert_false(o.perf_off);
+	assert_int_equal(parse("--perf maybe", &o), OPTIONS_WRONG);
+	assert_int_equal(parse("--lxc-socket a", &o), OPTIONS_WRONG);
+	assert_int_equal(parse("--perf-events-max 0", &o), OPTIONS_WRONG);
 }
 
 static void test_values(void **state)
@@ -157,6 +182,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_values),
+		cmocka_unit_test(test_perf),
 		cmocka_unit_test(test_limits),
 		cmocka_unit_test(test_wrong),
 		cmocka_unit_test(test_too_many_sockets),
