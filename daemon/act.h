@@ -22,6 +22,10 @@ struct act {
 	void (*collect)(struct op *op);
 	/* On the loop, per hierarchy. NULL: nothing. */
 	void (*settle)(struct op *op, struct target *t);
+	/* On the loop, for the whole op and instead of the rest: OK: it has begun, and
+	 * peer_answer() gets the op later, from the loop and never within this; else the call is
+	 * refused. NULL: nothing of the kind. */
+	enum reason (*begin)(struct op *op);
 	/* A hierarchy failed after others were done: takes back what this one did. NULL: cannot. */
 	void (*undo)(struct op *op, struct target *t);
 };

@@ -62,6 +62,7 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->scm = NULL;
 	op->victim_pid = 0;
 	op->victim_pidfd = op->pidns_fd = -EBADF;
+	op->passed = NULL;
 	op->n_targets = 0;
 	op->targets = NULL;
 	op->reply = (struct reply){0};
@@ -109,6 +110,7 @@ struct op *op_free(struct op *op)
 	free(op->proxy);
 	reply_done(&op->reply);
 	request_done(&op->request);
+	passed_free(op->passed);
 	device_call_free(op->devices);
 	perf_asked_free(op->perf);
 	sd_bus_message_unref(op->message);
@@ -548,6 +550,15 @@ static void job_done(struct job *job)
 	peer_answer(op);
 }
 
+/* What goes to a socket of its own holds up nothing. */
+static void op_hold(struct op *op)
+{
+	if (op->scm)
+		return;
+	op->peer->op = op;
+	transport_hold(op->peer->transport);
+}
+
 static int act_submit(struct op *op)
 {
 	int r;
@@ -556,11 +567,7 @@ static int act_submit(struct op *op)
 	r = workers_submit(op->manager->workers, &op->job);
 	if (r < 0)
 		return r;
-	/* What goes to a socket of its own holds up nothing. */
-	if (op->scm)
-		return 0;
-	op->peer->op = op;
-	transport_hold(op->peer->transport);
+	op_hold(op);
 	return 0;
 }
 
@@ -601,7 +608,13 @@ void op_run(struct op *op)
 	int r;
 
 	op->reply.reason = op_prepare(op, act);
-	if (op->reply.reason == REASON_OK && act_blocks(op)) {
+	if (op->reply.reason == REASON_OK && act->begin) {
+		op->reply.reason = act->begin(op);
+		if (op->reply.reason == REASON_OK) {
+			op_hold(op);
+			return;
+		}
+	} else if (op->reply.reason == REASON_OK && act_blocks(op)) {
 		if (act_reaches(op))
 			device_unlock(op);
 		r = act_submit(op);

@@ -24,6 +24,7 @@ struct device_call;
 struct device_change;
 struct exchange;
 struct manager;
+struct passed;
 struct peer;
 struct perf_asked;
 
@@ -109,7 +110,8 @@ struct op {
 	struct party *proxy; /* heap; NULL: nobody speaks for the requestor */
 	pid_t victim_pid;    /* as the daemon sees it */
 	int victim_pidfd;
-	int pidns_fd; /* lists: the requestor's pid namespace; -EBADF: the daemon's own */
+	struct passed *passed; /* what came with the call, of whatever kind; or NULL */
+	int pidns_fd;	       /* lists: the requestor's pid namespace; -EBADF: the daemon's own */
 
 	unsigned n_targets;
 	struct target *targets; /* &first, or a heap array */

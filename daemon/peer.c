@@ -166,6 +166,7 @@ static void on_call(void *userdata, sd_bus_message *m, struct request *request)
 	}
 	op->message = sd_bus_message_ref(m);
 	op->request = request_take(request);
+	op->passed = transport_take_passed(peer->transport);
 	op_run(op);
 }
 
