@@ -232,7 +232,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata)
 			struct waiter *w = TAILQ_FIRST(&a->waiters);
 
 			waiter_cancel(w);
-			as->go(w);
+			(w->go ?: as->go)(w);
 		}
 	}
 	if (!LIST_EMPTY(&as->late))

@@ -51,6 +51,7 @@ LIST_HEAD(account_list, account);
 struct waiter {
 	TAILQ_ENTRY(waiter) list;
 	struct account *account;
+	void (*go)(struct waiter *w); /* instead of the accounts' */
 };
 
 struct accounts {

@@ -133,16 +133,17 @@ static struct listener *listener_alloc(
 }
 
 /* Connections take this over: until a client has negotiated fds it can send none (since 6.16). */
-static void refuse_fds(int fd)
+static void refuse_fds(const struct listener *l)
 {
 	int off = 0;
 
-	(void)setsockopt(fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
+	if (!l->ops->takes_fds)
+		(void)setsockopt(l->fd, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof(off));
 }
 
 static int listener_watch(struct listener *l)
 {
-	refuse_fds(l->fd);
+	refuse_fds(l);
 	if (l->spare_fd < 0)
 		return -EMFILE;
 	return sd_event_add_io(l->event, &l->io, l->fd, EPOLLIN, on_io, l);
@@ -223,7 +224,7 @@ static int bind_and_rename(struct listener *l, struct sockaddr_un *addr)
 		return -ENAMETOOLONG;
 	/* Left by an earlier process of our number; whose else, we hold the lock. */
 	(void)unlink(addr->sun_path);
-	l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	l->fd = socket(AF_UNIX, (l->ops->type ?: SOCK_STREAM) | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (l->fd < 0 || bind(l->fd, (struct sockaddr *)addr, sizeof(*addr)) < 0)
 		return -errno;
 	if (chmod(addr->sun_path, 0666) < 0 || stat(addr->sun_path, &st) < 0 ||

@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <systemd/sd-event.h>
 
 #include "porter.h"
@@ -17,6 +18,8 @@ struct listener_ops {
 	/* How long nobody is to be accepted from now on, in microseconds; 0: no time at all. May be
 	 * NULL. */
 	uint64_t (*pause)(void *userdata);
+	int type;	/* of the socket that is made; 0: SOCK_STREAM */
+	bool takes_fds; /* at once, and not only when they were asked for (SO_PASSRIGHTS, 6.16) */
 };
 
 /* `porters` may be NULL, see porters_bury(): what waits unaccepted may carry fds.
