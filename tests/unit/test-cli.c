@@ -172,14 +172,39 @@ static void test_calls(void **state)
 #define ACCESS_MUST "one to three of r (read), w (write) and m (mknod)"
 #define OWNER_MUST "the node's owner: a decimal number from 0 to 4294967294"
 
-static void test_errors(void **state)
+static char long_text[TEXT_ARG_MAX + 2], long_path[109], full_text[TEXT_ARG_MAX + 1];
+
+static int make_long_words(void **state)
 {
-	static char long_text[TEXT_ARG_MAX + 2], long_path[109] = "/", full[TEXT_ARG_MAX + 1];
-	const struct {
-		const char *words[WORDS_MAX];
-		const char *error; /* its first line */
-	} rows[] = {
-		{{"cgm", NULL}, "a verb is missing"},
+	memset(long_text, 'a', sizeof(long_text) - 1);
+	memset(long_path, 'a', sizeof(long_path) - 1);
+	long_path[0] = '/';
+	memset(full_text, 'a', sizeof(full_text) - 1);
+	return 0;
+}
+
+struct error_row {
+	const char *words[WORDS_MAX];
+	const char *error; /* its first line */
+};
+
+static void check_errors(const struct error_row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct invocation inv;
+		char *error;
+
+		assert_int_equal(parse(rows[i].words, NULL, &inv, &error), -EINVAL);
+		assert_non_null(error);
+		error[strcspn(error, "\n")] = '\0';
+		assert_string_equal(error, rows[i].error);
+		free(error);
+	}
+}
+
+static void test_option_errors(void **state)
+{
+	static const struct error_row rows[] = {
 		{LINE("--"), "a verb is missing"},
 		{LINE("frobnicate"), "unknown verb \"frobnicate\"; see `cgm --help`"},
 		{LINE("Create", "a", "b"), "unknown verb \"Create\"; see `cgm --help`"},
@@ -205,6 +230,20 @@ static void test_errors(void **state)
 			"--address" ADDRESS_MUST "\"tcp:host=a,port=1\""},
 		{LINE("--address", long_path, "ping"),
 			"--address: a socket's path has at most 107 bytes"},
+		{LINE("--json", "ping"), "ping: has nothing to print as JSON"},
+		{LINE("device", "deny", "--json", "a", "kvm", "r"),
+			"device deny: has nothing to print as JSON"},
+		{LINE("--json=x", "gpu", "list"), "unknown option \"--json=x\"; see `cgm --help`"},
+		{LINE("translate", "--json", "k"), "translate: has nothing to print as JSON"},
+	};
+
+	check_errors(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+static void test_argument_errors(void **state)
+{
+	static const struct error_row rows[] = {
+		{{"cgm", NULL}, "a verb is missing"},
 		{LINE("ping", "1"), "ping: \"1\" is one argument too many"},
 		{LINE("ping", "--address", "/a"),
 			"ping: \"--address\" is one argument too many; options come before the "
@@ -255,6 +294,14 @@ static void test_errors(void **state)
 			"translate: \"nine\" is one argument too many"},
 		{LINE("getpidcgroupabs", "memory", ""),
 			"getpidcgroupabs: PID must be " PID_MUST ", not \"\""},
+	};
+
+	check_errors(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+static void test_group_errors(void **state)
+{
+	static const struct error_row rows[] = {
 		{LINE("device"), "device: a verb is missing"},
 		{LINE("device list", "a"), "unknown verb \"device list\"; see `cgm --help`"},
 		{LINE("device", "frob"), "unknown verb \"device frob\"; see `cgm device --help`"},
@@ -269,7 +316,8 @@ static void test_errors(void **state)
 		{LINE("device", "list", "a", "b"), "device list: \"b\" is one argument too many"},
 		{LINE("device", "set", "a"), "device set: RULE is missing"},
 		{LINE("device", "set", "a", "\xff"), "device set: RULE must be UTF-8"},
-		{LINE("device", "set", "a", full, full, full, full, full, full, full, full),
+		{LINE("device", "set", "a", full_text, full_text, full_text, full_text, full_text,
+			 full_text, full_text, full_text),
 			"device set: these are too many RULEs for one call"},
 		{LINE("device", "allow", "a", "c", "10:232", "rw"),
 			"device allow: ACCESS must be " ACCESS_MUST ", not \"10:232\""},
@@ -293,26 +341,9 @@ static void test_errors(void **state)
 		{LINE("device", "add", "a", "kvm", "--uid", "0"),
 			"device add: \"--uid\" is one argument too many; options come before the "
 			"arguments"},
-		{LINE("--json", "ping"), "ping: has nothing to print as JSON"},
-		{LINE("device", "deny", "--json", "a", "kvm", "r"),
-			"device deny: has nothing to print as JSON"},
-		{LINE("translate", "--json", "k"), "translate: has nothing to print as JSON"},
-		{LINE("--json=x", "gpu", "list"), "unknown option \"--json=x\"; see `cgm --help`"},
 	};
 
-	memset(long_text, 'a', sizeof(long_text) - 1);
-	memset(long_path + 1, 'a', sizeof(long_path) - 2);
-	memset(full, 'a', sizeof(full) - 1);
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct invocation inv;
-		char *error;
-
-		assert_int_equal(parse(rows[i].words, NULL, &inv, &error), -EINVAL);
-		assert_non_null(error);
-		error[strcspn(error, "\n")] = '\0';
-		assert_string_equal(error, rows[i].error);
-		free(error);
-	}
+	check_errors(rows, sizeof(rows) / sizeof(rows[0]));
 }
 
 /* Too few arguments for any verb that takes one, too many for the others. */
@@ -704,7 +735,9 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_calls),
-		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_option_errors),
+		cmocka_unit_test(test_argument_errors),
+		cmocka_unit_test(test_group_errors),
 		cmocka_unit_test(test_usage_lines),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_addresses),
@@ -716,5 +749,5 @@ int main(void)
 		cmocka_unit_test(test_escapes),
 	};
 
-	return cmocka_run_group_tests(tests, NULL, NULL);
+	return cmocka_run_group_tests(tests, make_long_words, NULL);
 }
