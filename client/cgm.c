@@ -223,18 +223,16 @@ static int run_call(const struct invocation *inv)
 static int run_local(const struct invocation *inv)
 {
 	OWN(own_string) char *error = NULL;
-	int r = translate_print(stdout, inv, &error);
+	int r = inv->verb->local(stdout, inv, &error);
 
-	if (r < 0)
-		return fail("%s", error ? error : strerror(-r));
-	return EXIT_SUCCESS;
+	return r < 0 ? fail("%s", error ? error : strerror(-r)) : r;
 }
 
 static int run(const struct invocation *inv)
 {
 	switch (inv->wish) {
 	case WISH_CALL:
-		return inv->verb->output == OUTPUT_LOCAL ? run_local(inv) : run_call(inv);
+		return inv->verb->local ? run_local(inv) : run_call(inv);
 	case WISH_HELP:
 		if (inv->verb)
 			verb_print_help(stdout, inv->verb);

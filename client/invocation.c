@@ -432,6 +432,11 @@ static int parse_verb_options(struct cursor *c, struct invocation *inv)
 	return 0;
 }
 
+static bool asks_daemon(const struct verb *verb)
+{
+	return verb->output != OUTPUT_TEXT;
+}
+
 static int parse_call(struct cursor *c, const char *environment, struct invocation *inv)
 {
 	const struct verb *verb = inv->verb;
@@ -444,7 +449,7 @@ static int parse_call(struct cursor *c, const char *environment, struct invocati
 	r = parse_values(c, inv);
 	if (r < 0)
 		return r;
-	if (!inv->address && environment && environment[0] && verb->output != OUTPUT_LOCAL)
+	if (!inv->address && environment && environment[0] && asks_daemon(verb))
 		return take_address(c, "CGM_ADDRESS", environment, &inv->address);
 	return 0;
 }

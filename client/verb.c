@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "print.h"
+#include "translate.h"
 #include "verb.h"
 
 #define ARGS(...)           \
@@ -12,8 +13,11 @@
 
 const struct verb verbs[] = {
 #define VERB(name, method, args, output, help, detail) \
-	{#name, method, args, OUTPUT_##output, help, detail},
+	{#name, method, args, OUTPUT_##output, NULL, help, detail},
+#define LOCAL_VERB(name, run, args, output, help, detail) \
+	{#name, METHOD_MAX, args, OUTPUT_##output, run, help, detail},
 #include "verbs.def"
+#undef LOCAL_VERB
 #undef VERB
 };
 

@@ -54,17 +54,26 @@ enum output {
 #define OUTPUT_NAMES_MAX 8
 
 struct output_row {
-	const char *signature;
+	const char *signature; /* "": there is nothing to print as JSON; of a LOCAL one "v" if there
+				  is */
 	const char *names[OUTPUT_NAMES_MAX]; /* NULL at the end */
 };
+
+struct invocation;
+
+/* What a verb does without a call, or with other ones than that of its row's method. Gives the exit
+ * status; or a negative errno, for which ret_error may hold what to tell, which the caller frees.
+ */
+typedef int local_verb_fn(FILE *out, const struct invocation *inv, char **ret_error);
 
 struct verb {
 	const char *name;      /* "create", "device list" */
 	enum method_id method; /* METHOD_MAX: the property api_version, or none */
 	enum arg_id args[VERB_ARGS_MAX + 1];
 	enum output output;
-	const char *help;   /* one line */
-	const char *detail; /* sentences, or "" */
+	local_verb_fn *local; /* NULL: the method is called and its answer printed */
+	const char *help;     /* one line */
+	const char *detail;   /* sentences, or "" */
 };
 
 extern const struct verb verbs[];

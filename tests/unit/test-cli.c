@@ -43,15 +43,15 @@ static void print_rest(FILE *out, const struct invocation *inv)
 static char *call_text(const struct invocation *inv)
 {
 	const struct verb *verb = inv->verb;
-	bool property = verb->method == METHOD_MAX && verb->output != OUTPUT_LOCAL;
+	bool property = verb->method == METHOD_MAX && !verb->local;
 	char *text = NULL;
 	size_t size;
 	FILE *out = open_memstream(&text, &size);
 
 	assert_non_null(out);
-	fputs(property			       ? "api_version"
-		: verb->output == OUTPUT_LOCAL ? verb->name
-					       : methods[verb->method].name,
+	fputs(property	      ? "api_version"
+		: verb->local ? verb->name
+			      : methods[verb->method].name,
 		out);
 	for (unsigned i = 0; verb->args[i] != ARG_NONE; i++) {
 		const struct arg *arg = &args[verb->args[i]];
