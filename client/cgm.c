@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "cgm.h"
+#include "connect.h"
 #include "device.h"
 #include "invocation.h"
 #include "json.h"
@@ -16,8 +17,6 @@
 #include "own.h"
 #include "print.h"
 #include "translate.h"
-
-static const char *const default_addresses[] = {CGM_ADDRESS_DEFAULT, CGM_ADDRESS_LEGACY, NULL};
 
 /* What has failed and was said: no exit status yet, for which one that is depends on the verb. */
 #define TOLD (-1)
@@ -45,67 +44,6 @@ __attribute__((format(printf, 1, 2))) static int fail(const char *format, ...)
 	}
 	tell("cgm: ", text);
 	return TOLD;
-}
-
-static const char *connect_hint(int r)
-{
-	switch (r) {
-	case -ENOENT:
-	case -ECONNREFUSED:
-		return "; is cgmd running? Start it, or name its socket with --address or "
-		       "CGM_ADDRESS";
-	case -EACCES:
-	case -EPERM:
-		return "; the socket or a directory above it does not let you in";
-	case -ETIMEDOUT:
-		return "; is cgmd stopped or overloaded? --timeout sets how long to wait";
-	case -EINVAL:
-	case -E2BIG:
-		return "; see --address in `cgm --help`";
-	default:
-		return "";
-	}
-}
-
-static const char *connect_error(int r)
-{
-	switch (r) {
-	case -ETIMEDOUT:
-		return "no answer in time";
-	case -ECONNRESET:
-		return "it closed the connection at once";
-	case -EINVAL:
-		return "this is not a D-Bus address";
-	case -E2BIG:
-		return "the socket's path is too long";
-	default:
-		return strerror(-r);
-	}
-}
-
-static int fail_connect(const struct invocation *inv, const char *address, int r)
-{
-	bool neither = !inv->address && r == -ENOENT;
-
-	return fail("cannot connect to %s%s%s: %s%s", neither ? default_addresses[0] : address,
-		neither ? " or " : "", neither ? address : "", connect_error(r), connect_hint(r));
-}
-
-static int fail_call(const struct invocation *inv, const char *address, int r)
-{
-	switch (r) {
-	case -ETIMEDOUT:
-		return fail("%s: no answer from %s within %u seconds; --timeout sets how long to "
-			    "wait",
-			inv->verb->name, address, inv->timeout);
-	case -ECONNRESET:
-		return fail("%s: %s closed the connection", inv->verb->name, address);
-	case -EBADMSG:
-		return fail("%s: the answer of %s is not of the promised type; is it cgmd?",
-			inv->verb->name, address);
-	default:
-		return fail("%s: %s", inv->verb->name, strerror(-r));
-	}
 }
 
 static const int verdict_status[] = {
@@ -199,33 +137,41 @@ static int print_and_hint(
 	return status;
 }
 
+/* Takes the text. */
+static int fail_with(char *text, int r)
+{
+	OWN(own_string) char *owned = text;
+
+	return fail("%s", owned ? owned : strerror(-r));
+}
+
 static int run_call(const struct invocation *inv)
 {
-	const char *const given[] = {inv->address, NULL};
 	OWN(sd_bus_close_unrefp) sd_bus *bus = NULL;
 	OWN(sd_bus_message_unrefp) sd_bus_message *answer = NULL;
 	OWN(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
 	uint64_t deadline = link_deadline(inv->timeout);
-	const char *address = "";
+	const char *address;
+	char *text = NULL;
 	int r;
 
-	r = link_open(inv->address ? given : default_addresses, deadline, &bus, &address);
+	r = connect_daemon(inv, false, deadline, &bus, &address, &text);
 	if (r < 0)
-		return fail_connect(inv, address, r);
+		return fail_with(text, r);
 	r = link_call(bus, inv, deadline, &answer, &error);
 	if (r > 0)
-		return fail("%s", error.message && error.message[0] ? error.message : error.name);
+		return fail("%s", refusal_text(&error));
 	if (r == 0)
 		r = print_and_hint(bus, inv, deadline, answer);
-	return r < 0 ? fail_call(inv, address, r) : r;
+	return r < 0 ? fail_with(call_error_text(inv, address, r), r) : r;
 }
 
 static int run_local(const struct invocation *inv)
 {
-	OWN(own_string) char *error = NULL;
+	char *error = NULL;
 	int r = inv->verb->local(stdout, inv, &error);
 
-	return r < 0 ? fail("%s", error ? error : strerror(-r)) : r;
+	return r < 0 ? fail_with(error, r) : r;
 }
 
 static int run(const struct invocation *inv)

@@ -58,7 +58,7 @@ static int wait_ready(sd_bus *bus, uint64_t deadline)
 	}
 }
 
-static int try_address(const char *address, uint64_t deadline, sd_bus **ret)
+static int try_address(const char *address, bool fds, uint64_t deadline, sd_bus **ret)
 {
 	OWN(sd_bus_close_unrefp) sd_bus *bus = NULL;
 	int r = sd_bus_new(&bus);
@@ -68,7 +68,7 @@ static int try_address(const char *address, uint64_t deadline, sd_bus **ret)
 	r = sd_bus_set_address(bus, address);
 	if (r < 0)
 		return r;
-	r = sd_bus_negotiate_fds(bus, 0);
+	r = sd_bus_negotiate_fds(bus, fds);
 	if (r < 0)
 		return r;
 	r = sd_bus_start(bus);
@@ -82,8 +82,8 @@ static int try_address(const char *address, uint64_t deadline, sd_bus **ret)
 	return 0;
 }
 
-int link_open(
-	const char *const *addresses, uint64_t deadline, sd_bus **ret, const char **ret_address)
+int link_open(const char *const *addresses, bool fds, uint64_t deadline, sd_bus **ret,
+	const char **ret_address)
 {
 	const struct timespec pause = {.tv_nsec = BACKLOG_PAUSE_NSEC};
 	int r = -EINVAL;
@@ -93,7 +93,7 @@ int link_open(
 	for (; *addresses; addresses++) {
 		*ret_address = *addresses;
 		/* A full backlog is EAGAIN for a socket that does not block (unix(7)). */
-		while ((r = try_address(*addresses, deadline, ret)) == -EAGAIN) {
+		while ((r = try_address(*addresses, fds, deadline, ret)) == -EAGAIN) {
 			if (time_left(deadline) == 0)
 				return -ETIMEDOUT;
 			nanosleep(&pause, NULL);

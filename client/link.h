@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
- * The connection to the daemon: peer to peer, no bus, no fds. Nothing here waits beyond `deadline`,
+ * The connection to the daemon: peer to peer, no bus. Nothing here waits beyond `deadline`,
  * an instant of CLOCK_MONOTONIC in microseconds; link_deadline() makes one. Nothing is printed.
  */
 #pragma once
@@ -15,12 +15,12 @@ uint64_t link_deadline(unsigned seconds);
 
 /*
  * Connects to the first of `addresses` (NULL at the end) that exists: only -ENOENT makes it try the
- * next one. ret_address (also set on failure) is the one that counted.
+ * next one. ret_address (also set on failure) is the one that counted. `fds`: some are to be sent.
  * -ETIMEDOUT: no connection in time; -ECONNRESET: closed while authenticating; -EINVAL: not an
  * address; -E2BIG: a path too long; else what connect(2) gives.
  */
-int link_open(
-	const char *const *addresses, uint64_t deadline, sd_bus **ret, const char **ret_address);
+int link_open(const char *const *addresses, bool fds, uint64_t deadline, sd_bus **ret,
+	const char **ret_address);
 
 /*
  * Calls and waits for the answer. > 0: ret_error holds the daemon's refusal. -EBADMSG: the answer

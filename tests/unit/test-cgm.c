@@ -649,13 +649,14 @@ static void test_second_address(void **state)
 		const char *const addresses[] = {"unix:path=/nowhere/socket", good, NULL};
 		const char *const refuses[] = {"unix:path=/dev/null", good, NULL};
 
-		assert_int_equal(link_open(addresses, link_deadline(5), &bus, &used), 0);
+		assert_int_equal(link_open(addresses, false, link_deadline(5), &bus, &used), 0);
 		assert_string_equal(used, good);
 		sd_bus_close_unref(bus);
 
 		/* it exists, so it is the one that was meant */
 		bus = NULL;
-		assert_int_equal(link_open(refuses, link_deadline(5), &bus, &used), -ECONNREFUSED);
+		assert_int_equal(
+			link_open(refuses, false, link_deadline(5), &bus, &used), -ECONNREFUSED);
 		assert_null(bus);
 		assert_string_equal(used, refuses[0]);
 	}
