@@ -66,8 +66,9 @@ bool arg_is_text(enum arg_kind kind)
 	return kind == TAKES_TEXT || kind == TAKES_ACCESS || kind == TAKES_TEXTS;
 }
 
-/* "[CGROUP]" in a usage line is CGROUP in a sentence, and "RULE..." RULE; "[0|1]" has no name but
- * the method's. */
+/* "[CGROUP]" in a usage line is CGROUP in a sentence, "RULE..." RULE, and "PROGRAM [ARG]..."
+ * PROGRAM;
+ * "[0|1]" has no name but the method's. */
 static const char *arg_label(const struct arg *arg, char *buf, size_t size)
 {
 	size_t len = strlen(arg->shown);
@@ -76,8 +77,8 @@ static const char *arg_label(const struct arg *arg, char *buf, size_t size)
 		return arg->option;
 	if (arg->kind == TAKES_FLAG)
 		return arg->name;
-	if (arg->kind == TAKES_TEXTS) {
-		snprintf(buf, size, "%.*s", (int)strcspn(arg->shown, "."), arg->shown);
+	if (arg->kind == TAKES_TEXTS || arg->kind == TAKES_COMMAND) {
+		snprintf(buf, size, "%.*s", (int)strcspn(arg->shown, ". "), arg->shown);
 		return buf;
 	}
 	if (arg->shown[0] != '[')
@@ -132,46 +133,127 @@ static int parse_pairs(struct cursor *c, const struct verb *verb, struct invocat
 	return 0;
 }
 
-/* All that is left, one at least. */
+/* Is it "NAME", or "NAME=VALUE" where one is taken? The value goes to *ret_value, NULL if none is
+ * attached. */
+static bool option_matches(
+	const char *name, bool takes_value, const char *word, const char **ret_value)
+{
+	size_t len = strlen(name);
+
+	if (strncmp(word, name, len) != 0 || (word[len] && (word[len] != '=' || !takes_value)))
+		return false;
+	*ret_value = word[len] ? word + len + 1 : NULL;
+	return true;
+}
+
+static int need_value(struct cursor *c, const char *word, const char **value)
+{
+	if (*value)
+		return 0;
+	if (c->argc == 0)
+		return complain(c, NULL, "%s wants a value; see `cgm --help`", word);
+	*value = *c->argv++;
+	c->argc--;
+	return 0;
+}
+
+/* 1: the next words were an option of the verb's own. */
+static int take_verb_option(struct cursor *c, struct invocation *inv)
+{
+	const struct verb *verb = inv->verb;
+	const char *word = c->argv[0], *value;
+
+	for (unsigned i = 0; verb->args[i] != ARG_NONE; i++) {
+		const struct arg *arg = &args[verb->args[i]];
+		int r;
+
+		if (!arg->option ||
+			!option_matches(arg->option, arg->kind != TAKES_SWITCH, word, &value))
+			continue;
+		c->argv++;
+		c->argc--;
+		r = arg->kind == TAKES_SWITCH ? 0 : need_value(c, word, &value);
+		if (r == 0 && arg->kind == TAKES_SWITCH)
+			inv->values[i].number = 1;
+		else if (r == 0)
+			r = parse_value(c, verb, arg, value, &inv->values[i]);
+		inv->given |= 1U << i;
+		return r < 0 ? r : 1;
+	}
+	return 0;
+}
+
+/* All that is left are options of the verb's own, if anything is. */
+static int take_verb_options(struct cursor *c, struct invocation *inv)
+{
+	int r = 1;
+
+	while (c->argc > 0 && r > 0)
+		r = take_verb_option(c, inv);
+	return r < 0 ? r : 0;
+}
+
+static int complain_missing(struct cursor *c, const struct verb *verb, const struct arg *arg)
+{
+	char buf[32];
+
+	return complain(c, verb, "%s: %s is missing", verb->name, arg_label(arg, buf, sizeof(buf)));
+}
+
+/* All that is left, whatever it looks like. */
+static int parse_rest(struct cursor *c, const struct arg *arg, struct invocation *inv)
+{
+	if (c->argc == 0)
+		return complain_missing(c, inv->verb, arg);
+	inv->rest = c->argv;
+	inv->n_rest = c->argc;
+	c->argv += c->argc;
+	c->argc = 0;
+	return 0;
+}
+
+/* All that is left, one at least; or up to options, of which a text of such a verb is never one. */
 static int parse_texts(
 	struct cursor *c, const struct verb *verb, const struct arg *arg, struct invocation *inv)
 {
+	bool options = verb_has_options(verb);
 	size_t bytes = 0;
 	union value ignored;
 	char buf[32];
 
-	if (c->argc == 0)
-		return complain(
-			c, verb, "%s: %s is missing", verb->name, arg_label(arg, buf, sizeof(buf)));
 	inv->rest = c->argv;
-	for (; c->argc > 0; c->argv++, c->argc--, inv->n_rest++) {
+	for (; c->argc > 0 && !(options && strncmp(*c->argv, "--", 2) == 0);
+		c->argv++, c->argc--, inv->n_rest++) {
 		int r = parse_value(c, verb, arg, *c->argv, &ignored);
 
 		if (r < 0)
 			return r;
 		bytes += strlen(*c->argv) + 8; /* length, NUL and padding */
 	}
+	if (inv->n_rest == 0)
+		return complain_missing(c, verb, arg);
 	if (bytes > TEXTS_BYTES_MAX)
 		return complain(c, verb, "%s: these are too many %ss for one call", verb->name,
 			arg_label(arg, buf, sizeof(buf)));
-	return 0;
+	return options ? take_verb_options(c, inv) : 0;
 }
 
 /* The next word for this argument, or what counts without one. */
-static int parse_place(
-	struct cursor *c, const struct verb *verb, const struct arg *arg, union value *ret)
+static int parse_place(struct cursor *c, struct invocation *inv, unsigned i)
 {
+	const struct arg *arg = &args[inv->verb->args[i]];
 	const char *text = arg->fallback;
-	char buf[32];
 
 	if (arg->shown && c->argc > 0) {
 		text = *c->argv++;
 		c->argc--;
 	}
+	if (!text && arg->shown[0] == '[')
+		return 0;
 	if (!text)
-		return complain(
-			c, verb, "%s: %s is missing", verb->name, arg_label(arg, buf, sizeof(buf)));
-	return parse_value(c, verb, arg, text, ret);
+		return complain_missing(c, inv->verb, arg);
+	inv->given |= 1U << i;
+	return parse_value(c, inv->verb, arg, text, &inv->values[i]);
 }
 
 static int parse_arg(struct cursor *c, struct invocation *inv, unsigned i)
@@ -183,10 +265,10 @@ static int parse_arg(struct cursor *c, struct invocation *inv, unsigned i)
 		return parse_pairs(c, verb, inv);
 	if (arg->kind == TAKES_TEXTS)
 		return arg->shown ? parse_texts(c, verb, arg, inv) : 0;
-	if (!arg->option) {
-		inv->given |= 1U << i;
-		return parse_place(c, verb, arg, &inv->values[i]);
-	}
+	if (arg->kind == TAKES_COMMAND)
+		return parse_rest(c, arg, inv);
+	if (!arg->option)
+		return parse_place(c, inv, i);
 	if ((inv->given & 1U << i) || !arg->fallback)
 		return 0;
 	inv->given |= 1U << i;
@@ -271,36 +353,12 @@ static const struct option options[] = {
 	{"--devices=man", .wish = WISH_DEVICES_MAN},
 };
 
-/* Is it "NAME", or "NAME=VALUE" where one is taken? The value goes to *ret_value, NULL if none is
- * attached. */
-static bool option_matches(
-	const char *name, bool takes_value, const char *word, const char **ret_value)
-{
-	size_t len = strlen(name);
-
-	if (strncmp(word, name, len) != 0 || (word[len] && (word[len] != '=' || !takes_value)))
-		return false;
-	*ret_value = word[len] ? word + len + 1 : NULL;
-	return true;
-}
-
 static const struct option *option_find(const char *word, const char **ret_value)
 {
 	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
 		if (option_matches(options[i].name, options[i].takes_value, word, ret_value))
 			return &options[i];
 	return NULL;
-}
-
-static int need_value(struct cursor *c, const char *word, const char **value)
-{
-	if (*value)
-		return 0;
-	if (c->argc == 0)
-		return complain(c, NULL, "%s wants a value; see `cgm --help`", word);
-	*value = *c->argv++;
-	c->argc--;
-	return 0;
 }
 
 /* Stops at the verb, behind "--", or once a wish other than a call is known. */
@@ -372,29 +430,6 @@ static int take_verb(struct cursor *c, bool help, struct invocation *inv)
 	inv->verb = strchr(name, ' ') ? NULL : verb_find(name);
 	if (!inv->verb)
 		return complain(c, NULL, "unknown verb \"%.64s\"; see `cgm --help`", name);
-	return 0;
-}
-
-/* 1: the next words were an option of the verb's own. */
-static int take_verb_option(struct cursor *c, struct invocation *inv)
-{
-	const struct verb *verb = inv->verb;
-	const char *word = c->argv[0], *value;
-
-	for (unsigned i = 0; verb->args[i] != ARG_NONE; i++) {
-		const struct arg *arg = &args[verb->args[i]];
-		int r;
-
-		if (!arg->option || !option_matches(arg->option, true, word, &value))
-			continue;
-		c->argv++;
-		c->argc--;
-		r = need_value(c, word, &value);
-		if (r == 0)
-			r = parse_value(c, verb, arg, value, &inv->values[i]);
-		inv->given |= 1U << i;
-		return r < 0 ? r : 1;
-	}
 	return 0;
 }
 

@@ -42,7 +42,7 @@ struct invocation {
 	union value values[VERB_ARGS_MAX]; /* WISH_CALL: of the verb's arguments, in its order */
 	unsigned given;			   /* bit N: values[N] counts */
 	char *const *rest;		   /* of the last argument, if that takes all that is left;
-					      belongs to argv */
+					      belongs to argv; of a COMMAND with its NULL */
 	int n_rest;			   /* words; of pairs an even number */
 	char *address;			   /* NULL: the default ones */
 	unsigned timeout;		   /* seconds */

@@ -83,12 +83,19 @@ bool verb_is_group(const char *word)
 	return false;
 }
 
+/* Between an option and its value, if it takes one. */
+static const char *option_gap(const struct arg *arg)
+{
+	return arg->option && arg->shown[0] ? " " : "";
+}
+
 void verb_print_usage(FILE *out, const struct verb *verb)
 {
 	fputs(verb->name, out);
 	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++)
 		if (args[*a].option)
-			fprintf(out, " [%s %s]", args[*a].option, args[*a].shown);
+			fprintf(out, " [%s%s%s]", args[*a].option, option_gap(&args[*a]),
+				args[*a].shown);
 	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++)
 		if (args[*a].shown && !args[*a].option)
 			fprintf(out, " %s", args[*a].shown);
@@ -96,8 +103,7 @@ void verb_print_usage(FILE *out, const struct verb *verb)
 
 static int print_arg(FILE *out, const struct arg *arg)
 {
-	return fprintf(
-		out, "%s%s%s", arg->option ? arg->option : "", arg->option ? " " : "", arg->shown);
+	return fprintf(out, "%s%s%s", arg->option ? arg->option : "", option_gap(arg), arg->shown);
 }
 
 static int arg_width(const struct arg *arg)
@@ -186,8 +192,10 @@ static void print_man_usage(FILE *out, const struct verb *verb)
 {
 	fprintf(out, "*%s*", verb->name);
 	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++)
-		if (args[*a].option)
+		if (args[*a].option && args[*a].shown[0])
 			fprintf(out, " [*%s* _%s_]", args[*a].option, args[*a].shown);
+		else if (args[*a].option)
+			fprintf(out, " [*%s*]", args[*a].option);
 	for (const enum arg_id *a = verb->args; *a != ARG_NONE; a++) {
 		if (!args[*a].shown || args[*a].option)
 			continue;

@@ -13,12 +13,14 @@ enum arg_kind {
 	TAKES_TEXT,
 	TAKES_ACCESS, /* of r, w and m, each at most once */
 	TAKES_PID,
-	TAKES_ID,    /* a uid or gid; -1 for none */
-	TAKES_OWNER, /* a uid or gid */
-	TAKES_MODE,  /* octal */
-	TAKES_FLAG,  /* 0 or 1 */
-	TAKES_TEXTS, /* all words that are left */
-	TAKES_PAIRS, /* all words that are left, two by two */
+	TAKES_ID,      /* a uid or gid; -1 for none */
+	TAKES_OWNER,   /* a uid or gid */
+	TAKES_MODE,    /* octal */
+	TAKES_FLAG,    /* 0 or 1 */
+	TAKES_TEXTS,   /* all words that are left */
+	TAKES_PAIRS,   /* all words that are left, two by two */
+	TAKES_COMMAND, /* all words that are left, whatever they are; one at least */
+	TAKES_SWITCH,  /* an option without a value */
 };
 
 #define VERB_ARGS_MAX 8
@@ -36,9 +38,9 @@ enum arg_id {
 struct arg {
 	const char *name;   /* of the method's argument, or in its dictionary */
 	const char *option; /* "--uid"; NULL: it is given by its place */
-	const char *shown;  /* NULL: never given on the command line */
+	const char *shown;  /* NULL: never given on the command line; "" of a SWITCH */
 	enum arg_kind kind;
-	const char *fallback;  /* NULL: must be given */
+	const char *fallback;  /* NULL: must be given, unless `shown` is in brackets */
 	const char *must;      /* "a process id: ..." */
 	const char *otherwise; /* of an option: what counts if it is not given, or NULL */
 };
