@@ -221,9 +221,11 @@ int cgm_run(int argc, char *const *argv)
 	OWN(own_string) char *error = NULL;
 	int r;
 
-	/* A reader that went away is a failure to report, not a death without a word. */
-	signal(SIGPIPE, SIG_IGN);
 	r = invocation_parse(argc, argv, getenv("CGM_ADDRESS"), &inv, &error);
+	/* A reader that went away is a failure to report, not a death without a word; but a program
+	 * that takes cgm's place would keep it so. */
+	if (r < 0 || inv.wish != WISH_CALL || inv.verb->output != OUTPUT_PROGRAM)
+		signal(SIGPIPE, SIG_IGN);
 	if (r < 0) {
 		fail("%s", error ? error : strerror(-r));
 		return EXIT_TROUBLE;

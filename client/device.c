@@ -30,6 +30,8 @@ bool device_prints(const struct verb *verb)
 	case OUTPUT_VERDICT:
 	case OUTPUT_DEVICES:
 	case OUTPUT_GPUS:
+	case OUTPUT_ITEMS:
+	case OUTPUT_PAIRS:
 		return true;
 	default:
 		return false;
@@ -66,7 +68,8 @@ static void print_widened(FILE *out, const json_t *answer, enum escape escape)
 	}
 }
 
-static int print_rules(FILE *out, const json_t *answer, enum escape escape)
+/* Rows that each have a cgroup, which may be out of sight. */
+static int print_rules(FILE *out, const struct verb *verb, const json_t *answer, enum escape escape)
 {
 	OWN(json_decrefp) json_t *rows = json_deep_copy(answer);
 	json_t *row;
@@ -81,7 +84,7 @@ static int print_rules(FILE *out, const json_t *answer, enum escape escape)
 		if (json_object_set_new(row, "cgroup", json_string(ABOVE)) < 0)
 			return -ENOMEM;
 	}
-	return table_print(out, rows, outputs[OUTPUT_RULES].names, escape);
+	return table_print(out, rows, outputs[verb->output].names, escape);
 }
 
 /* "why" begins with the verdict. */
@@ -134,7 +137,11 @@ int device_print(FILE *out, const struct verb *verb, const json_t *answer, enum 
 		print_widened(out, answer, escape);
 		return 0;
 	case OUTPUT_RULES:
-		return print_rules(out, answer, escape);
+	case OUTPUT_ITEMS:
+		return print_rules(out, verb, answer, escape);
+	case OUTPUT_PAIRS:
+		pairs_print(out, answer, escape);
+		return 0;
 	case OUTPUT_VERDICT:
 		print_verdict(out, answer, escape);
 		return 0;
@@ -153,6 +160,8 @@ const char *device_note(const struct verb *verb, const json_t *answer)
 	switch (verb->output) {
 	case OUTPUT_RULES:
 		return "no device rules are in force: every device is allowed";
+	case OUTPUT_ITEMS:
+		return "nothing of perf is granted beyond what the kernel allows to everybody";
 	case OUTPUT_DEVICES:
 		return "the name is known, but there is no such device now";
 	case OUTPUT_GPUS:

@@ -8,6 +8,7 @@
 #include "address.h"
 #include "invocation.h"
 #include "own.h"
+#include "perf-config.h"
 #include "text.h"
 
 #define TIMEOUT_MAX 86400
@@ -63,7 +64,8 @@ static bool verb_has_options(const struct verb *verb)
 
 bool arg_is_text(enum arg_kind kind)
 {
-	return kind == TAKES_TEXT || kind == TAKES_ACCESS || kind == TAKES_TEXTS;
+	return kind == TAKES_TEXT || kind == TAKES_ACCESS || kind == TAKES_TEXTS ||
+	       kind == TAKES_RUNTIME;
 }
 
 /* "[CGROUP]" in a usage line is CGROUP in a sentence, "RULE..." RULE, and "PROGRAM [ARG]..."
@@ -104,7 +106,8 @@ static int parse_value(struct cursor *c, const struct verb *verb, const struct a
 			TEXT_ARG_MAX);
 	if (!word_is_utf8(text))
 		return complain(c, verb, "%s: %s must be UTF-8", verb->name, label);
-	if (arg->kind == TAKES_ACCESS && !word_is_access(text))
+	if ((arg->kind == TAKES_ACCESS && !word_is_access(text)) ||
+		(arg->kind == TAKES_RUNTIME && !perf_config_text(text)))
 		return complain(c, verb, "%s: %s must be %s, not \"%.64s\"", verb->name, label,
 			arg->must, text);
 	ret->text = text;

@@ -128,9 +128,12 @@ static int read_item(sd_bus_message *m, const char *const *names, bool member, j
 int json_read(sd_bus_message *m, const struct verb *verb, json_t **ret)
 {
 	const struct output_row *row = &outputs[verb->output];
+	int r;
 
-	int r = row->names[0] && row->signature[0] != 'a' ? read_members(m, row->names, ret)
-							  : read_item(m, row->names, false, ret);
+	if (strcmp(row->signature, "a{ss}") == 0)
+		return json_read_texts(m, ret);
+	r = row->names[0] && row->signature[0] != 'a' ? read_members(m, row->names, ret)
+						      : read_item(m, row->names, false, ret);
 
 	return r < 0 ? r : 0;
 }

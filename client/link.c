@@ -142,10 +142,11 @@ static int append_options(sd_bus_message *m, const struct invocation *inv, unsig
 
 		if (!(inv->given & 1U << i))
 			continue;
-		r = arg_is_text(arg->kind)
-			    ? sd_bus_message_append(m, "{sv}", arg->name, "s", inv->values[i].text)
-			    : sd_bus_message_append(
-				      m, "{sv}", arg->name, "u", (uint32_t)inv->values[i].number);
+		if (arg_is_text(arg->kind))
+			r = sd_bus_message_append(m, "{sv}", arg->name, "s", inv->values[i].text);
+		else
+			r = sd_bus_message_append(m, "{sv}", arg->name,
+				arg->kind == TAKES_SWITCH ? "b" : "u", inv->values[i].number);
 	}
 	return r < 0 ? r : sd_bus_message_close_container(m);
 }
@@ -170,13 +171,19 @@ static int append_args(sd_bus_message *m, const struct invocation *inv)
 	return r;
 }
 
+static int make_method_call(sd_bus *bus, enum method_id id, sd_bus_message **ret)
+{
+	const struct method *method = &methods[id];
+	const struct interface *interface = method_interface(method);
+
+	return sd_bus_message_new_method_call(
+		bus, ret, NULL, interface->path, interface->name, method->name);
+}
+
 static int make_call(sd_bus *bus, const struct invocation *inv, sd_bus_message **ret)
 {
 	OWN(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-	const struct method *method = &methods[inv->verb->method];
-	const struct interface *interface = method_interface(method);
-	int r = sd_bus_message_new_method_call(
-		bus, &m, NULL, interface->path, interface->name, method->name);
+	int r = make_method_call(bus, inv->verb->method, &m);
 
 	if (r < 0)
 		return r;
@@ -240,6 +247,20 @@ int link_call(sd_bus *bus, const struct invocation *inv, uint64_t deadline, sd_b
 	*ret = answer;
 	answer = NULL;
 	return 0;
+}
+
+int link_attach(sd_bus *bus, int listener, uint64_t deadline, sd_bus_error *ret_error)
+{
+	OWN(sd_bus_message_unrefp) sd_bus_message *m = NULL, *answer = NULL;
+	int r = make_method_call(bus, METHOD_AttachPerfListener, &m);
+
+	if (r >= 0)
+		r = sd_bus_message_append_basic(m, 'h', &listener);
+	if (r >= 0)
+		r = exchange(bus, m, deadline, &answer, ret_error);
+	if (r != 0)
+		return r;
+	return sd_bus_message_has_signature(answer, "") > 0 ? 0 : -EBADMSG;
 }
 
 int link_get_scope(sd_bus *bus, uint64_t deadline, sd_bus_message **ret)

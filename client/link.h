@@ -29,5 +29,9 @@ int link_open(const char *const *addresses, bool fds, uint64_t deadline, sd_bus 
 int link_call(sd_bus *bus, const struct invocation *inv, uint64_t deadline, sd_bus_message **ret,
 	sd_bus_error *ret_error);
 
+/* Hands a seccomp listener over; it stays the caller's. The connection was opened for fds. As
+ * link_call(). */
+int link_attach(sd_bus *bus, int listener, uint64_t deadline, sd_bus_error *ret_error);
+
 /* The property Scope, standing at its `a{ss}`. -EOPNOTSUPP: the daemon refuses; else as above. */
 int link_get_scope(sd_bus *bus, uint64_t deadline, sd_bus_message **ret);

@@ -122,3 +122,20 @@ int table_print(FILE *out, const json_t *rows, const char *const *names, enum es
 	}
 	return r;
 }
+
+void pairs_print(FILE *out, const json_t *pairs, enum escape escape)
+{
+	const char *name;
+	json_t *value;
+	int width = 0;
+
+	json_object_foreach((json_t *)pairs, name, value) width =
+		text_width(name) > width ? text_width(name) : width;
+	json_object_foreach((json_t *)pairs, name, value)
+	{
+		print_text(out, name, escape);
+		fprintf(out, "%*s", width - text_width(name) + GAP, "");
+		print_cell(out, value, escape);
+		putc('\n', out);
+	}
+}

@@ -11,3 +11,6 @@
 /* The members `names` (NULL at the end) of each object in the array `rows`, under headings; nothing
  * if there are none. null is "-", the items of an array stand side by side. -ENOMEM. */
 int table_print(FILE *out, const json_t *rows, const char *const *names, enum escape escape);
+
+/* An object of texts, a line each. */
+void pairs_print(FILE *out, const json_t *pairs, enum escape escape);

@@ -2,6 +2,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "perf-config.h"
+#include "perf-run.h"
 #include "print.h"
 #include "translate.h"
 #include "verb.h"

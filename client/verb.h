@@ -20,6 +20,7 @@ enum arg_kind {
 	TAKES_TEXTS,   /* all words that are left */
 	TAKES_PAIRS,   /* all words that are left, two by two */
 	TAKES_COMMAND, /* all words that are left, whatever they are; one at least */
+	TAKES_RUNTIME, /* of those that perf-config.h knows */
 	TAKES_SWITCH,  /* an option without a value */
 };
 

@@ -144,6 +144,20 @@ static void test_calls(void **state)
 		{LINE("device", "remove", "a", "kvm"), "RemoveDevice s:a s:kvm"},
 		{LINE("device", "resolve", "gpu"), "ResolveDevice s:gpu"},
 		{LINE("gpu", "list"), "ListGpus"},
+		{LINE("perf", "grant", "a", "cpu"), "GrantPerf s:a r:cpu"},
+		{LINE("perf", "grant", "a", "gpu", "--x"), "GrantPerf s:a r:gpu r:--x"},
+		{LINE("perf", "revoke", "a", "cpu", "pmu:i915"), "RevokePerf s:a r:cpu r:pmu:i915"},
+		{LINE("perf", "revoke", "--kill", "a", "cpu"), "RevokePerf s:a kill=1 r:cpu"},
+		{LINE("perf", "revoke", "a", "cpu", "--kill"), "RevokePerf s:a kill=1 r:cpu"},
+		{LINE("perf", "revoke", "--", "--kill", "cpu"), "RevokePerf s:--kill r:cpu"},
+		{LINE("perf", "list", "a"), "ListPerf s:a"},
+		{LINE("perf", "check", "a", "power"), "CheckPerf s:a s:power"},
+		{LINE("perf", "show"), "ShowPerf"},
+		{LINE("perf", "run", "perf", "--help", "\xff"), "perf run r:perf r:--help r:\xff"},
+		{LINE("perf", "run", "--", "--help", "--"), "perf run r:--help r:--"},
+		{LINE("perf", "run", "--verbose", "--", "a", "--verbose"),
+			"perf run verbose=1 r:a r:--verbose"},
+		{LINE("perf", "config", "lxc"), "perf config s:lxc"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -233,6 +247,21 @@ static void test_option_errors(void **state)
 		{LINE("--json", "ping"), "ping: has nothing to print as JSON"},
 		{LINE("device", "deny", "--json", "a", "kvm", "r"),
 			"device deny: has nothing to print as JSON"},
+		{LINE("perf", "run"), "perf run: PROGRAM is missing"},
+		{LINE("perf", "run", "--verbose"), "perf run: PROGRAM is missing"},
+		{LINE("perf", "run", "-x", "a"), "perf run: unknown option \"-x\""},
+		{LINE("perf", "run", "--verbose=1", "a"),
+			"perf run: unknown option \"--verbose=1\""},
+		{LINE("perf", "config", "docker"),
+			"perf config: RUNTIME must be lxc, proxmox or oci, not \"docker\""},
+		{LINE("perf", "grant", "a"), "perf grant: ITEM is missing"},
+		{LINE("perf", "revoke", "a", "--kill"), "perf revoke: ITEM is missing"},
+		{LINE("perf", "revoke", "a", "cpu", "--frob"),
+			"perf revoke: \"--frob\" is one argument too many; options come before the "
+			"arguments"},
+		{LINE("perf", "revoke", "a", "cpu", "--kill", "b"),
+			"perf revoke: \"b\" is one argument too many"},
+		{LINE("perf", "run", "--json", "a"), "perf run: has nothing to print as JSON"},
 		{LINE("--json=x", "gpu", "list"), "unknown option \"--json=x\"; see `cgm --help`"},
 		{LINE("translate", "--json", "k"), "translate: has nothing to print as JSON"},
 	};
@@ -385,6 +414,13 @@ static void test_usage_lines(void **state)
 		{"device remove", "device remove CGROUP DEVICE"},
 		{"device resolve", "device resolve NAME"},
 		{"gpu list", "gpu list"},
+		{"perf grant", "perf grant CGROUP ITEM..."},
+		{"perf revoke", "perf revoke [--kill] CGROUP ITEM..."},
+		{"perf list", "perf list CGROUP"},
+		{"perf check", "perf check CGROUP ITEM"},
+		{"perf show", "perf show"},
+		{"perf run", "perf run [--verbose] PROGRAM [ARG]..."},
+		{"perf config", "perf config RUNTIME"},
 	};
 
 	assert_int_equal(n_verbs, sizeof(rows) / sizeof(rows[0]));
@@ -654,7 +690,9 @@ static bool is_entry(enum method_id method, const struct arg *arg)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
 		if (rows[i].method == method && strcmp(rows[i].name, arg->name) == 0)
 			return arg->option && !arg->fallback &&
-			       rows[i].type == (arg_is_text(arg->kind) ? 's' : 'u');
+			       rows[i].type == (arg_is_text(arg->kind)		   ? 's'
+						       : arg->kind == TAKES_SWITCH ? 'b'
+										   : 'u');
 	return false;
 }
 
@@ -697,6 +735,10 @@ static void test_every_method_has_a_verb(void **state)
 {
 	for (unsigned m = 0; m < METHOD_MAX; m++) {
 		size_t i = 0;
+
+		/* for programs, and for perf run */
+		if (m == METHOD_OpenPerfEvent || m == METHOD_AttachPerfListener)
+			continue;
 
 		while (i < n_verbs && verbs[i].method != m)
 			i++;
