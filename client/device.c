@@ -161,7 +161,7 @@ const char *device_note(const struct verb *verb, const json_t *answer)
 	case OUTPUT_RULES:
 		return "no device rules are in force: every device is allowed";
 	case OUTPUT_ITEMS:
-		return "nothing of perf is granted beyond what the kernel allows to everybody";
+		return "nothing of perf is granted here";
 	case OUTPUT_DEVICES:
 		return "the name is known, but there is no such device now";
 	case OUTPUT_GPUS:

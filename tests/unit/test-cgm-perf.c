@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* cgm perf run, against a daemon that answers every perf_event_open with an errno of its own: what
- * the program sees, and what is left to it. The program is this one too. */
+/* cgm perf against a daemon whose answers are known. It answers every perf_event_open with an errno
+ * of its own: what a program under cgm perf run sees, which is this one too, and what is left to
+ * it. */
 #include <dirent.h>
 #include <errno.h>
 #include <linux/perf_event.h>
@@ -87,15 +88,75 @@ static void serve_listener(int listener)
 	_exit(0);
 }
 
+static int answer_list(sd_bus_message *m)
+{
+	sd_bus_message *list = NULL;
+	const char *cgroup;
+	int r = sd_bus_message_read(m, "s", &cgroup);
+
+	if (r >= 0)
+		r = sd_bus_message_new_method_return(m, &list);
+	if (r >= 0 && strcmp(cgroup, "bare") == 0)
+		r = sd_bus_message_append(list, "a(sss)", 0);
+	else if (r >= 0)
+		r = sd_bus_message_append(
+			list, "a(sss)", 2, "cpu", "/own/a", "given", "pmu:i915", "", "policy");
+	if (r >= 0)
+		r = sd_bus_send(NULL, list, NULL);
+	sd_bus_message_unref(list);
+	return r < 0 ? -ECONNRESET : 1;
+}
+
+static int answer_check(sd_bus_message *m)
+{
+	const char *cgroup, *item;
+
+	if (sd_bus_message_read(m, "ss", &cgroup, &item) < 0)
+		return -ECONNRESET;
+	if (strcmp(item, "cpu") == 0)
+		return sd_bus_reply_method_return(m, "bss", 1, cgroup, "allowed");
+	if (strcmp(item, "gpu") == 0)
+		return sd_bus_reply_method_return(m, "bss", 0, cgroup, "unknown: no GPU is known");
+	return sd_bus_reply_method_return(m, "bss", 0, "", "denied: not granted");
+}
+
+/* Tells what it was asked for. */
+static int answer_revoke(sd_bus_message *m)
+{
+	const char *cgroup, *item, *key = "nothing";
+	int value = 0, r = sd_bus_message_read(m, "sas", &cgroup, 1, &item);
+
+	if (r >= 0)
+		r = sd_bus_message_enter_container(m, 'a', "{sv}");
+	if (r >= 0 && !sd_bus_message_at_end(m, false))
+		r = sd_bus_message_read(m, "{sv}", &key, "b", &value);
+	if (r < 0)
+		return -ECONNRESET;
+	return sd_bus_reply_method_return(
+		m, "a{ss}", 3, cgroup, item, key, value ? "yes" : "no", "remains", "\033a");
+}
+
 static int answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
+	const char *member = sd_bus_message_get_member(m);
 	int listener;
 
+	if (strcmp(sd_bus_message_get_interface(m), "org.cgmd1.Manager") != 0)
+		return -ECONNRESET;
 	if (userdata)
-		return sd_bus_reply_method_errorf(m, "org.cgmd1.Error.NotSupported",
-			"AttachPerfListener: perf access is off");
-	if (sd_bus_message_is_method_call(m, "org.cgmd1.Manager", "AttachPerfListener") <= 0 ||
-		sd_bus_message_read(m, "h", &listener) < 0)
+		return sd_bus_reply_method_errorf(
+			m, "org.cgmd1.Error.NotSupported", "%s: perf access is off", member);
+	if (strcmp(member, "GrantPerf") == 0)
+		return sd_bus_reply_method_return(m, "");
+	if (strcmp(member, "ListPerf") == 0)
+		return answer_list(m);
+	if (strcmp(member, "CheckPerf") == 0)
+		return answer_check(m);
+	if (strcmp(member, "RevokePerf") == 0)
+		return answer_revoke(m);
+	if (strcmp(member, "ShowPerf") == 0)
+		return sd_bus_reply_method_return(m, "a{ss}", 2, "perf", "on", "paranoid", "2");
+	if (strcmp(member, "AttachPerfListener") != 0 || sd_bus_message_read(m, "h", &listener) < 0)
 		return -ECONNRESET;
 	if (fork() == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -185,8 +246,8 @@ static void read_back(int fd, char *buf)
 
 static _Noreturn void run_child(uid_t uid, const char *address, const char *const *words)
 {
-	const char *argv[WORDS_MAX + 3] = {"cgm", "perf", "run"};
-	int n = 3;
+	const char *argv[WORDS_MAX + 2] = {"cgm", "perf"};
+	int n = 2;
 
 	while (*words)
 		argv[n++] = *words++;
@@ -228,7 +289,8 @@ static void test_served(void **state)
 	struct result result;
 	char wanted[TEXT_MAX];
 
-	run(0, serves.sun_path, (const char *[]){"--", SELF, "program", "word", NULL}, &result);
+	run(0, serves.sun_path, (const char *[]){"run", "--", SELF, "program", "word", NULL},
+		&result);
 	snprintf(wanted, sizeof(wanted),
 		"word: errno %d, 3 fds, no_new_privs %d, SIGPIPE default\n", ANSWER,
 		!may_administer());
@@ -246,7 +308,8 @@ static void test_served_user(void **state)
 
 	if (!may_administer())
 		skip();
-	run(NOBODY, serves.sun_path, (const char *[]){SELF, "program", "--json", NULL}, &result);
+	run(NOBODY, serves.sun_path, (const char *[]){"run", SELF, "program", "--json", NULL},
+		&result);
 	snprintf(wanted, sizeof(wanted),
 		"--json: errno %d, 3 fds, no_new_privs 1, SIGPIPE default\n", ANSWER);
 	assert_string_equal(result.err, "");
@@ -261,7 +324,8 @@ static void test_nested(void **state)
 	char wanted[TEXT_MAX];
 
 	run(0, serves.sun_path,
-		(const char *[]){"--verbose", SELF, "cgm", "/nonexistent", "word", NULL}, &result);
+		(const char *[]){"run", "--verbose", SELF, "cgm", "/nonexistent", "word", NULL},
+		&result);
 	snprintf(wanted, sizeof(wanted),
 		"word: errno %d, 3 fds, no_new_privs %d, SIGPIPE default\n", ANSWER,
 		!may_administer());
@@ -277,7 +341,7 @@ static void test_ignored_signal(void **state)
 	struct result result;
 
 	signal(SIGPIPE, SIG_IGN);
-	run(0, serves.sun_path, (const char *[]){SELF, "program", "word", NULL}, &result);
+	run(0, serves.sun_path, (const char *[]){"run", SELF, "program", "word", NULL}, &result);
 	signal(SIGPIPE, SIG_DFL);
 	assert_non_null(strstr(result.out, "SIGPIPE ignored\n"));
 }
@@ -305,9 +369,52 @@ static void test_failures(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct result result;
 
-		run(0, rows[i].address, (const char *[]){rows[i].program, "program", "word", NULL},
-			&result);
+		run(0, rows[i].address,
+			(const char *[]){"run", rows[i].program, "program", "word", NULL}, &result);
 		assert_string_equal(result.out, "");
+		assert_string_equal(result.err, rows[i].err);
+		assert_int_equal(result.status, rows[i].status);
+	}
+}
+
+static void test_answers(void **state)
+{
+	static const struct {
+		const char *words[WORDS_MAX];
+		const char *out, *err;
+		int status;
+	} rows[] = {
+		{{"grant", "a", "cpu", "gpu"}, "", ""},
+		{{"list", "a"},
+			"ITEM      CGROUP   WHOSE\n"
+			"cpu       /own/a   given\n"
+			"pmu:i915  (above)  policy\n",
+			""},
+		{{"list", "bare"}, "", "cgm: note: nothing of perf is granted here\n"},
+		{{"list", "--json", "bare"}, "[]\n",
+			"cgm: note: nothing of perf is granted here\n"},
+		{{"check", "/a", "cpu"}, "allowed\n", ""},
+		{{"check", "/a", "gpu"}, "unknown: no GPU is known\ncgroup /a\n", "", 3},
+		{{"check", "/a", "power"}, "denied: not granted\ncgroup (above)\n", "", 1},
+		{{"check", "--json", "/a", "power"},
+			"{\n  \"cgroup\": null,\n  \"why\": \"denied: not granted\",\n  "
+			"\"verdict\": \"denied\"\n}\n",
+			"", 1},
+		{{"check", "/a"}, "",
+			"cgm: perf check: ITEM is missing\nusage: cgm perf check CGROUP ITEM\n", 2},
+		{{"revoke", "a", "cpu"}, "a        cpu\nnothing  no\nremains  \033a\n", ""},
+		{{"revoke", "--json", "a", "cpu", "--kill"},
+			"{\n  \"a\": \"cpu\",\n  \"kill\": \"yes\",\n  \"remains\": "
+			"\"\\u001Ba\"\n}\n",
+			""},
+		{{"show"}, "perf      on\nparanoid  2\n", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct result result;
+
+		run(0, serves.sun_path, rows[i].words, &result);
+		assert_string_equal(result.out, rows[i].out);
 		assert_string_equal(result.err, rows[i].err);
 		assert_int_equal(result.status, rows[i].status);
 	}
@@ -321,12 +428,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_ignored_signal),
 		cmocka_unit_test(test_failures),
+		cmocka_unit_test(test_answers),
 	};
 
 	if (argc == 3 && strcmp(argv[1], "program") == 0)
 		return run_program(argv[2]);
 	if (argc == 4 && strcmp(argv[1], "cgm") == 0)
-		run_child(
-			0, argv[2], (const char *[]){"--verbose", SELF, "program", argv[3], NULL});
+		run_child(0, argv[2],
+			(const char *[]){"run", "--verbose", SELF, "program", argv[3], NULL});
 	return cmocka_run_group_tests(tests, setup, teardown);
 }
