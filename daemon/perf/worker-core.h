@@ -48,12 +48,12 @@ struct worker {
 	struct task *tasks[WORKER_TASKS_MAX];
 	struct worker_opener openers[WORKER_OPENERS_MAX];
 	uint64_t clock;		      /* for what was used least recently */
-	uint64_t stuck;		      /* fds that must not be closed; see worker_is_perf() */
+	unsigned stranded;	      /* fds; see worker_strand() */
 	uint64_t news[PERF_NEWS_MAX]; /* when each was sent, in ms */
-	struct {
-		unsigned unseen; /* events since the last look */
-		uint64_t next_prune, prune_wait;
-		uint64_t next_scan;
+	struct worker_quota {
+		unsigned watched; /* events, as of the last look */
+		uint64_t prune_msec, prune_at;
+		uint64_t scan_at; /* not before */
 	} quota;
 };
 
@@ -69,9 +69,9 @@ struct worker_answer {
  * For what serves (worker.c, worker-lxc.c, worker-oci.c).
  */
 
-/* Waits until `fd` can be read, or written to if `events` says so, and serves the core meanwhile.
- * 1: it can, or has hung up; 0: `msec` (-1: no limit) are over. Ends the process when the core's
- * channel closes. */
+/* Waits until `fd` has one of `events` (poll(2)) or has hung up, and serves the core meanwhile.
+ * What it has, or 0: `msec` (-1: no limit) are over. Ends the process when the core's channel
+ * closes. */
 int worker_wait(struct worker *w, int fd, short events, int msec);
 /* Takes a token for one call, waiting for it (and serving the core) where there is none. */
 void worker_pace(struct worker *w);
@@ -144,7 +144,8 @@ struct task {
 	int pidfd;     /* of the thread, or before 6.9 of its group; -EBADF until it is needed */
 	uint64_t cgroup_id;	   /* 0: the kernel does not tell by the pidfd */
 	uint64_t pidns;		   /* inode */
-	int32_t own_tid, own_tgid; /* its numbers in its pid namespace; 0: not read yet */
+	pid_t tgid;		   /* 0: neither it nor these were read yet */
+	int32_t own_tid, own_tgid; /* its numbers in its own pid namespace */
 	int scope_fd;
 	uint64_t scope_dev, scope_ino;
 	uint32_t n_text;
@@ -163,6 +164,8 @@ int task_numbers(struct worker *w, struct task *t);
 int task_getfd(struct worker *w, struct task *t, int number);
 /* Is the cgroup of that directory the scope or below? */
 bool task_in_scope(const struct task *t, int cgroup_fd);
+/* Is it a file of the scope's file system? */
+bool task_same_system(const struct task *t, int fd);
 
 /*
  * One call (worker-call.c, worker-open.c).
@@ -192,11 +195,10 @@ int call_open(struct worker *w, struct worker_call *call, struct task *t,
 /* May it ptrace-read call->pid, as itself? 0 or a negative errno; with 0 a pidfd of that. */
 int call_trace(struct worker *w, const struct worker_call *call, int *ret_pidfd);
 
-/* A kind of file that is safe to close. What is not is kept open: a close of a FUSE file waits for
- * its server. */
+/* An anonymous file (an event, an eventfd ...), which is safe to close. */
 bool worker_is_anon(const struct worker *w, int fd);
-bool worker_is_perf(const struct worker *w, int fd);
-void worker_close(struct worker *w, int fd, bool safe);
+/* Leaves an fd open that came from a container: a close of a FUSE file waits for its server. */
+void worker_strand(struct worker *w, int *fd);
 
 /*
  * Quotas (worker-quota.c).
