@@ -29,6 +29,8 @@ struct governed;
 struct exchange;
 struct op;
 struct peer;
+struct perf;
+struct spawner;
 
 enum device_programs { DEVICES_CHOOSE, DEVICES_STORAGE, DEVICES_PROGRAMS, DEVICES_OFF };
 
@@ -55,6 +57,8 @@ struct manager {
 	struct inspector *inspector;
 	struct devprog *devprog; /* perhaps of kind NONE */
 	struct devlocks *devlocks;
+	struct spawner *spawner;
+	struct perf *perf;
 	struct zygote *zygote;
 	struct porters *porters;
 	struct workers *workers;

@@ -33,5 +33,13 @@ int perf_open_for(struct perf *p, struct op *op, int group_fd, void (*done)(stru
 int perf_revoke_in(
 	struct perf *p, struct op *op, int cgroup_fd, bool kill, void (*done)(struct op *op));
 
-/* Grants, the policy file, PMUs or GPUs have changed: workers ask again. */
+/* What is there of an account's, or of all. */
+#define PERF_ALL UINT64_MAX
+struct perf_tally {
+	unsigned listeners, events, wedged;
+	uint64_t calls, refused, dropped;
+};
+void perf_tally(const struct perf *p, uint64_t account, struct perf_tally *ret);
+
+/* Grants, the policy file, PMUs or GPUs have changed: workers ask again. `p` may be NULL. */
 void perf_changed(struct perf *p);
