@@ -283,6 +283,30 @@ int sandbox_zygote(struct sock_fprog *ret)
 	return only(true, ret);
 }
 
+int sandbox_only(const int *calls, size_t n, struct sock_fprog *ret)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_KILL_PROCESS);
+	int r = filter ? allow(filter, calls, n) : -EOPNOTSUPP;
+
+	if (r >= 0)
+		r = program(filter, ret);
+	seccomp_release(filter);
+	return r;
+}
+
+int sandbox_without(const int *calls, size_t n)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+	int r = filter ? 0 : -EOPNOTSUPP;
+
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), calls[i], 0);
+	if (r >= 0)
+		r = seccomp_load(filter);
+	seccomp_release(filter);
+	return r == -EINVAL ? -EOPNOTSUPP : r;
+}
+
 int sandbox_load(const struct sock_fprog *filter)
 {
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, filter, 0, 0) == 0)

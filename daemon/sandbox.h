@@ -9,6 +9,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 /* What of bpf(2) is still to be had. */
 struct sandbox_bpf {
@@ -32,5 +33,12 @@ int sandbox_syscalls(const struct sandbox_bpf *bpf);
 #define SANDBOX_ZYGOTE_CLONE (CLONE_PIDFD | SIGCHLD) /* the only flags of clone(2) then */
 int sandbox_zygote(struct sock_fprog *ret);
 int sandbox_porter(struct sock_fprog *ret);
+
+/* A filter that lets these pass alone (SCMP_SYS()); another call ends the process. The caller frees
+ * ret->filter. -EOPNOTSUPP: no seccomp here. */
+int sandbox_only(const int *calls, size_t n, struct sock_fprog *ret);
+/* Refuses these at once, with EPERM. Needs no_new_privs. -EOPNOTSUPP: no seccomp here. */
+int sandbox_without(const int *calls, size_t n);
+
 /* Needs no_new_privs. One may follow upon another. -EOPNOTSUPP: no seccomp here. */
 int sandbox_load(const struct sock_fprog *filter);

@@ -1,23 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The spawner: a process without threads that is forked at start, keeps SYS_ADMIN, SYS_PTRACE,
- * PERFMON, SETUID, SETGID, KILL and DAC_READ_SEARCH, reads no byte of any client's, and forks
+ * PERFMON, SETUID, SETGID, SYS_CHROOT, DAC_READ_SEARCH and KILL, reads no byte of any client's, and
+ * forks
  *
- * - workers, one for each listener, connection or broker; uid 0 of the host, which no container's
- *   user namespace maps, so its FUSE cannot hold them; PERFMON, SYS_PTRACE, DAC_READ_SEARCH (to
- *   list the fds of tasks below a cgroup, whatever mode its directories have) and KILL, which a
- *   worker gives up itself unless it is a broker's; see worker.h;
+ *   workers	one for each listener, connection or broker; see worker.h. Uid 0 of the host, which
+ *		no container's user namespace maps, so that its FUSE cannot hold them; PERFMON,
+ *		SYS_PTRACE, DAC_READ_SEARCH (to list the fds of tasks below a cgroup, whatever
+ *		mode their directories have) and KILL, which a worker gives up itself unless it is
+ *		a broker's
+ *   openers	in a container's pid namespace, with PERFMON alone, so that the records of the
+ *		events which they open have that namespace's pids
+ *   callers	with one task's ids, capabilities, user and pid namespace, which do one thing and
+ *		end: open as that task, or find out whether the kernel lets it read another
+ *   a keeper	see keeper.h
  *
- * - openers in a container's pid namespace, with PERFMON alone, so that the records of the events
- *   which they open have that namespace's pids; of no use to whoever could get at them;
- *
- * - callers with one task's ids, capabilities, user and pid namespace, which do one thing and end:
- *   open as that task, or find out whether the kernel lets it read another;
- *
- * - a keeper, see keeper.h.
- *
- * None of them can be dumped or traced by a container, and all stay in cgmd's own cgroup. Workers
- * and openers end when their channel closes. The spawner itself never waits for what it forks.
+ * None of them can be dumped or traced by a container; openers and callers have no fd, root or
+ * network that would be of use there, and it does no harm if they are stopped or killed. All stay
+ * in cgmd's own cgroup. Workers and openers end when their channel closes. The spawner itself never
+ * waits for what it forks.
  */
 #pragma once
 
@@ -44,18 +45,24 @@ int spawn_keeper(struct spawner *s, int sock);
 /*
  * A worker's end: it is given a channel of its own to the spawner when it is forked. `tid` is the
  * host's number of a thread whose namespaces and ids count. The caller sees to it that it was that
- * thread all the time (SECCOMP_IOCTL_NOTIF_ID_VALID, a pidfd). *ret_channel is where orders go.
+ * thread all the time (SECCOMP_IOCTL_NOTIF_ID_VALID, a pidfd): it is read between the call and the
+ * return. *ret_channel is where orders go. Takes some hundred microseconds, so openers are to be
+ * kept; of one worker's eight live at most, then the oldest is ended. -ESRCH: the thread or its pid
+ * namespace is gone. -EPERM, of openers: a container without a user namespace in which somebody has
+ * CAP_SYS_PTRACE, which there is the host's own: nothing of ours goes there.
  */
 int spawn_opener(int spawner_channel, pid_t tid, int *ret_channel);
 int spawn_caller(int spawner_channel, pid_t tid, int *ret_channel);
 
 enum perf_order_op {
 	PERF_ORDER_OPEN,  /* the answer carries the event */
-	PERF_ORDER_TRACE, /* may it ptrace-read `pid`? 0, or a negative errno. The answer carries a
-			     pidfd of it, taken before */
+	PERF_ORDER_TRACE, /* a caller's: may it ptrace-read `pid` (a thread's), as perf_event_open
+			     asks? 0 or -EACCES, -ESRCH. The answer carries what stands for that
+			     thread, taken before: perf_target_alive() */
 };
 
-/* What an opener or a caller is to do; numbers are those of its pid namespace. */
+/* What an opener or a caller is to do; numbers are those of its pid namespace. 0 is never the
+ * caller's own thread: who orders knows its number. */
 struct perf_order {
 	uint32_t op;
 	int32_t pid, cpu;
@@ -75,6 +82,9 @@ struct perf_order_reply {
 #define PERF_ORDER_MSEC 1000
 int perf_order(
 	int channel, const struct perf_order *order, int group_fd, int cgroup_fd, int *ret_fd);
+
+/* As long as it is, the thread that PERF_ORDER_TRACE found has its number. */
+bool perf_target_alive(int fd);
 
 /* The spawner's own end, for spawner_start() and tests. */
 _Noreturn void spawner_run(int sock, pid_t parent, bool confine);
