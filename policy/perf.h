@@ -39,9 +39,17 @@ int perf_attr_copy(const uint8_t *bytes, uint32_t size, struct perf_attr *ret);
 /* A PMU of the host, as sysfs tells. */
 struct perf_pmu {
 	uint32_t type;
-	/* It has no cpumask there: its events are of a task or a cgroup if one says so. */
+	/* It has no cpumask there: its events are of a task or a cgroup if one says so. What `gpu`
+	 * or `power` grant never is. */
 	bool scoped;
 	bool granted; /* by name, or as the GPU's, or as power */
+	bool cpu;     /* a CPU's own: `cpu`, `cpu_core`, `armv8_*`; hardware events go there */
+	/* kprobe, uprobe: the attr points into its caller's memory, so nobody opens it for another.
+	 */
+	bool probe;
+	/* Of those that are scoped: it refuses exclude bits and only counts: `msr`. What is not
+	 * known to be such a one has to exclude the kernel's side. */
+	bool no_exclude;
 	/* What granted it, for the ledger: PMU, GPU or POWER. */
 	enum perf_item_kind by;
 };
