@@ -47,13 +47,15 @@ void perf_item_print(const struct perf_item *item, char *buf);
 
 /* -E2BIG: PERF_ITEMS_MAX. */
 int perf_items_add(struct perf_items *items, const struct perf_item *item);
+/* What is removed is not had any more: with `cpu` goes `kernel`. */
 void perf_items_remove(struct perf_items *items, const struct perf_item *item);
 /* `kernel` has `cpu` in it; a name stands for itself alone. */
 bool perf_items_have(const struct perf_items *items, const struct perf_item *item);
 /* The first of `items` that `in` does not have, or NULL. */
 const struct perf_item *perf_items_beyond(
 	const struct perf_items *items, const struct perf_items *in);
-int perf_items_union(struct perf_items *items, const struct perf_items *more); /* -E2BIG */
+int perf_items_union(
+	struct perf_items *items, const struct perf_items *more); /* -E2BIG: as it was */
 /* What both have: {kernel} and {cpu} have cpu. */
 void perf_items_intersect(struct perf_items *items, const struct perf_items *with);
 
@@ -61,8 +63,8 @@ void perf_items_intersect(struct perf_items *items, const struct perf_items *wit
  * A cgroup's record: what host root gave to it and to what is below, and to what somebody limited
  * what comes from above. What a cgroup has is, from the hierarchy's root down:
  *
- *	(what its parent has, within its limit) and what was given to it or what the policy file
- *says
+ *	(what its parent has, within its limit) and what was given to it, and what the policy file
+ *	says of it
  */
 struct perf_record {
 	bool limited;
@@ -77,15 +79,16 @@ int perf_record_print(const struct perf_record *record, char *buf, size_t size);
 bool perf_record_empty(const struct perf_record *record);
 
 /* One cgroup further down: `have` is its parent's and becomes its own. `policy` may be NULL.
- * -E2BIG.
- */
+ * -E2BIG: as it was. */
 int perf_items_descend(
 	struct perf_items *have, const struct perf_record *record, const struct perf_items *policy);
 
 /*
  * What GrantPerf and RevokePerf make of a record. `above`: what the parent has. `host`: by host
- * root, who may give what is not above; otherwise -EACCES, *record as it was, *ret_beyond the first
- * such item. Revoking what is not there changes nothing.
+ * root, who gives, whatever is above; from others -EACCES if an item is not above, *record as it
+ * was, *ret_beyond the first such item. Revoking what is not there changes nothing; revoking what
+ * comes from above makes a limit; revoking `kernel` leaves `cpu`, but for one that was given with
+ * `kernel` alone. -E2BIG: *record as it was.
  */
 int perf_record_grant(struct perf_record *record, const struct perf_items *above, bool host,
 	const struct perf_items *items, const struct perf_item **ret_beyond);
