@@ -8,7 +8,6 @@
 #include "path.h"
 
 #define BLANKS " \t"
-#define SECTION "devices"
 #define UID_NONE ((uid_t)-1)
 
 void grants_done(struct grants *g)
@@ -16,6 +15,7 @@ void grants_done(struct grants *g)
 	for (unsigned k = 0; k < g->n; k++) {
 		free(g->grant[k].pattern);
 		free(g->grant[k].device);
+		free(g->grant[k].perf);
 	}
 	free(g->grant);
 	*g = (struct grants){0};
@@ -140,33 +140,54 @@ static bool list_grow(void **list, unsigned n, unsigned *size, size_t one)
 	return true;
 }
 
-int grants_section(struct grants *g, const char *section, const char **why)
+/* "KIND PATTERN": the pattern, or NULL. */
+static const char *section_pattern(const char *section, const char *kind)
 {
-	size_t len = strlen(SECTION);
-	const char *pattern = section + len;
+	size_t len = strlen(kind), blanks;
+
+	if (strncmp(section, kind, len) != 0)
+		return NULL;
+	blanks = strspn(section + len, BLANKS);
+	return blanks ? section + len + blanks : NULL;
+}
+
+static int grant_new(struct grants *g, const char *pattern, bool perf)
+{
 	void *list = g->grant;
 	struct grant *grant;
-	int r;
 
-	if (strncmp(section, SECTION, len) != 0 || strspn(pattern, BLANKS) == 0)
-		return fail("sections are [devices PATTERN]", why);
-	pattern += strspn(pattern, BLANKS);
-	r = pattern_check(pattern, why);
-	if (r < 0)
-		return r;
-	if (g->n == GRANTS_MAX)
-		return fail("there are more than 1024 sections", why);
 	if (!list_grow(&list, g->n, &g->size, sizeof(*g->grant)))
 		return -ENOMEM;
 	g->grant = list;
 	grant = &g->grant[g->n];
 	*grant = (struct grant){.any_uid = true, .uid = UID_NONE};
 	grant->pattern = malloc(strlen(pattern) + 1);
-	if (!grant->pattern)
+	grant->perf = perf ? calloc(1, sizeof(*grant->perf)) : NULL;
+	if (!grant->pattern || (perf && !grant->perf)) {
+		free(grant->pattern);
+		free(grant->perf);
 		return -ENOMEM;
+	}
 	memcpy(grant->pattern, pattern, strlen(pattern) + 1);
 	g->n++;
 	return 0;
+}
+
+int grants_section(struct grants *g, const char *section, const char **why)
+{
+	const char *devices = section_pattern(section, "devices");
+	const char *perf = section_pattern(section, "perf");
+	const char *pattern = devices ? devices : perf;
+	int r;
+
+	if (!pattern)
+		return fail("sections are [devices PATTERN] and [perf PATTERN]", why);
+	r = pattern_check(pattern, why);
+	if (r < 0)
+		return r;
+	if (g->n == GRANTS_MAX)
+		return fail("there are more than 1024 sections", why);
+	return grant_new(g, pattern, perf);
 }
 
 static int set_uid(struct grant *grant, const char *value, const char **why)
@@ -251,19 +272,60 @@ static int add_devices(struct grant *grant, const char *value, const char **why)
 	return r == 0 && n == 0 ? fail("no device", why) : r;
 }
 
+static int add_item(struct perf_items *items, const char *text, const char **why)
+{
+	struct perf_item item;
+
+	if (perf_item_parse(text, &item) < 0)
+		return fail(
+			"items are cpu, kernel, gpu, power, pmu:NAME, tracepoint:SYSTEM:NAME", why);
+	if (perf_items_add(items, &item) < 0)
+		return fail("there are more than 64 items", why);
+	return 0;
+}
+
+static int add_items(struct perf_items *items, const char *value, const char **why)
+{
+	char text[PERF_ITEM_TEXT_MAX + 1];
+	unsigned n = 0;
+	size_t len;
+	int r = 0;
+
+	for (value += strspn(value, BLANKS ","); r == 0 && *value;
+		value += strspn(value, BLANKS ","), n++) {
+		len = strcspn(value, BLANKS ",");
+		if (len >= sizeof(text))
+			return fail("an item's name is too long", why);
+		memcpy(text, value, len);
+		text[len] = '\0';
+		value += len;
+		r = add_item(items, text, why);
+	}
+	return r == 0 && n == 0 ? fail("no item", why) : r;
+}
+
+static int perf_key(struct grant *grant, const char *key, const char *value, const char **why)
+{
+	if (strcmp(key, "grant") == 0)
+		return add_items(grant->perf, value, why);
+	return fail("the keys of [perf] are uid and grant", why);
+}
+
 int grants_key(struct grants *g, const char *key, const char *value, const char **why)
 {
 	struct grant *grant = g->n ? &g->grant[g->n - 1] : NULL;
 
 	if (!grant)
 		return fail("it is in no section", why);
-	if (strcmp(key, "allow") == 0)
-		return add_devices(grant, value, why);
 	if (strcmp(key, "uid") == 0)
 		return set_uid(grant, value, why);
+	if (grant->perf)
+		return perf_key(grant, key, value, why);
+	if (strcmp(key, "allow") == 0)
+		return add_devices(grant, value, why);
 	if (strcmp(key, "access") == 0)
 		return set_access(grant, value, why);
-	return fail("the keys are uid, allow and access", why);
+	return fail("the keys of [devices] are uid, allow and access", why);
 }
 
 int grants_section_end(struct grants *g, const char **why)
@@ -272,6 +334,8 @@ int grants_section_end(struct grants *g, const char **why)
 
 	if (!grant)
 		return 0;
+	if (grant->perf)
+		return grant->perf->n ? 0 : fail("the section grants nothing", why);
 	if (!grant->n)
 		return fail("the section allows nothing", why);
 	if (!grant->access)
@@ -422,4 +486,18 @@ bool grants_allow(
 	if (*rule->name)
 		return !(rule->access & ~granted_by_name(&a, rule->name));
 	return covers(&rule->range, rule->access, grants_reach, &a);
+}
+
+int grants_perf(
+	const struct grants *g, const char *cgroup_path, uid_t owner, struct perf_items *ret)
+{
+	struct perf_items items = {0};
+	int r = 0;
+
+	for (unsigned k = 0; k < g->n && r == 0; k++)
+		if (g->grant[k].perf && grant_is_for(&g->grant[k], cgroup_path, owner))
+			r = perf_items_union(&items, g->grant[k].perf);
+	if (r == 0)
+		*ret = items;
+	return r;
 }

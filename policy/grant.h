@@ -1,13 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * Grants of the policy file: which devices the cgroups of a pattern may be given beyond what the
- * cgroups above them allow, and by whom. Nothing is granted that no section names. Pure; who may
- * write the file, and how it is read, is daemon/conf.h's.
+ * cgroups above them allow, and by whom; and which items of perf they have (perf-items.h). Nothing
+ * is granted that no section names. Pure; who may write the file, and how it is read, is
+ * daemon/conf.h's.
  *
  *	[devices /lxc/web-*]
  *	uid = 100000			optional
  *	allow = fuse gpu:render, c 10:200
  *	access = rw			optional: rwm
+ *
+ *	[perf /lxc/web-*]
+ *	uid = 100000			optional
+ *	grant = cpu gpu pmu:msr
  *
  * A pattern is compared with the cgroup's path from the root of its hierarchy, by components: `*`
  * stands for any number of characters of one, and as a component `**` for any number of components,
@@ -18,6 +23,7 @@
 #include <sys/types.h>
 
 #include "device.h"
+#include "perf-items.h"
 
 #define GRANTS_MAX 1024	       /* sections of one file */
 #define GRANT_DEVICES_MAX 256  /* of one section */
@@ -30,6 +36,7 @@ struct grant {
 	uint8_t access;
 	unsigned n, size;
 	struct device_rule *device; /* each with `access` in it */
+	struct perf_items *perf;    /* heap; NULL: it is of devices */
 };
 
 struct grants {
@@ -42,10 +49,10 @@ void grants_done(struct grants *g);
 
 /* What a file says, line by line. -EINVAL, and *why, static text; -ENOMEM. After an error
  * grants_done() alone may be called. */
-/* "devices PATTERN" begins a section. */
+/* "devices PATTERN" or "perf PATTERN" begins a section. */
 int grants_section(struct grants *g, const char *section, const char **why);
 /* Of the section that was begun last. `allow`: devices with blanks or commas between, as rules have
- * them; it may come again and adds, the others come once. */
+ * them; `grant`: items; these may come again and add, the others come once. */
 int grants_key(struct grants *g, const char *key, const char *value, const char **why);
 /* The section is complete: before each next one, and at the end. */
 int grants_section_end(struct grants *g, const char **why);
@@ -74,3 +81,10 @@ int grants_rules(
  */
 bool grants_cover(const struct device_rules *granted, const struct device_range *range, unsigned n,
 	uint8_t access);
+
+/*
+ * The items that the sections have for that cgroup itself, not for those above it. `owner`: of its
+ * directory, as the host has it. -E2BIG: PERF_ITEMS_MAX.
+ */
+int grants_perf(
+	const struct grants *g, const char *cgroup_path, uid_t owner, struct perf_items *ret);
