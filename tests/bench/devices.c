@@ -137,7 +137,7 @@ static void part_changes(const char *cgmd, int base)
 	bench_changes_of_all(has_v1() ? "v1 and v2" : "v2");
 	daemon_stop(&d);
 	if (has_v1()) {
-		d = daemon_start_without(cgmd, SOCKET, "devices");
+		d = daemon_start_with(cgmd, SOCKET, "--ignore", "devices");
 		bench_changes_of_all("v2, v1 left alone");
 		daemon_stop(&d);
 	}

@@ -65,6 +65,16 @@ int rules_give(sd_bus *bus, const char *cgroup, const char *const *rules);
 /* What containers have, 15 rules. */
 extern const char *const rules_usual[];
 
+/* Of jobs-perf.c: perf_event_open, closed again. From perf_trap() on the daemon answers it. */
+void perf_trap(struct bench_client *c, unsigned i);
+void perf_count_all(struct bench_client *c, unsigned i);
+void perf_count_own(struct bench_client *c, unsigned i);
+void perf_sample_all(struct bench_client *c, unsigned i); /* with pids */
+void perf_sample_own(struct bench_client *c, unsigned i);
+void perf_flood(struct bench_client *c, unsigned i); /* by processes of its own */
+void perf_flood_end(struct bench_client *c, unsigned i);
+void call_other(struct bench_client *c, unsigned i);
+
 /* Fails loudly: a refusal must not pass for a fast answer. */
 #define CALL(c, member, reply, ...)                                                           \
 	do {                                                                                  \

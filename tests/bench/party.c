@@ -198,6 +198,11 @@ double worker_run(struct worker *w, const char *job, unsigned n)
 	return usec;
 }
 
+const char *worker_place(const struct worker *w)
+{
+	return w->place;
+}
+
 void process_stop(pid_t pid)
 {
 	kill(pid, SIGTERM);
@@ -213,8 +218,8 @@ void worker_free(struct worker *w)
 	free(w);
 }
 
-static pid_t daemon_fork(
-	const char *program, const char *socket_path, int ready_fd, const char *without)
+static pid_t daemon_fork(const char *program, const char *socket_path, int ready_fd,
+	const char *option, const char *value)
 {
 	char fd[16];
 	pid_t pid;
@@ -223,8 +228,7 @@ static pid_t daemon_fork(
 	pid = need_errno(vfork(), "vfork");
 	if (pid > 0)
 		return pid;
-	execl(program, program, "--socket", socket_path, "--ready-fd", fd,
-		without ? "--ignore" : NULL, without, NULL);
+	execl(program, program, "--socket", socket_path, "--ready-fd", fd, option, value, NULL);
 	_exit(127);
 }
 
@@ -241,7 +245,8 @@ static pid_t child_of(pid_t pid)
 	return atoi(text);
 }
 
-static pid_t daemon_ready(const char *program, const char *socket_path, const char *without)
+static pid_t daemon_ready(
+	const char *program, const char *socket_path, const char *option, const char *value)
 {
 	int pipes[2];
 	char byte;
@@ -249,7 +254,7 @@ static pid_t daemon_ready(const char *program, const char *socket_path, const ch
 
 	need_errno(pipe(pipes), "pipe");
 	need_errno(fcntl(pipes[0], F_SETFD, FD_CLOEXEC), "fcntl");
-	pid = daemon_fork(program, socket_path, pipes[1], without);
+	pid = daemon_fork(program, socket_path, pipes[1], option, value);
 	close(pipes[1]);
 	if (read(pipes[0], &byte, 1) != 1)
 		need(-EPIPE, program);
@@ -259,13 +264,13 @@ static pid_t daemon_ready(const char *program, const char *socket_path, const ch
 
 struct daemon daemon_start(const char *program, const char *socket_path)
 {
-	return daemon_start_without(program, socket_path, NULL);
+	return daemon_start_with(program, socket_path, NULL, NULL);
 }
 
-struct daemon daemon_start_without(
-	const char *program, const char *socket_path, const char *controllers)
+struct daemon daemon_start_with(
+	const char *program, const char *socket_path, const char *option, const char *value)
 {
-	pid_t core = daemon_ready(program, socket_path, controllers);
+	pid_t core = daemon_ready(program, socket_path, option, value);
 
 	return (struct daemon){.core = core, .inspector = child_of(core)};
 }
@@ -307,12 +312,12 @@ double daemon_first(const char *program, const char *socket_path, bool answer)
 	if (answer) {
 		int null = need_errno(open("/dev/null", O_WRONLY), "/dev/null");
 
-		pid = daemon_fork(program, socket_path, null, NULL);
+		pid = daemon_fork(program, socket_path, null, NULL, NULL);
 		answer_wait(socket_path);
 		end = now_usec();
 		close(null);
 	} else {
-		pid = daemon_ready(program, socket_path, NULL);
+		pid = daemon_ready(program, socket_path, NULL, NULL);
 		end = now_usec();
 	}
 	process_stop(pid);

@@ -22,6 +22,8 @@ struct worker;
 struct worker *worker_new(enum who who, const char *address);
 /* Does the job of that name (jobs.h) n times; microseconds for one. */
 double worker_run(struct worker *w, const char *job, unsigned n);
+/* The name of its cgroup; borrowed. */
+const char *worker_place(const struct worker *w);
 void worker_free(struct worker *w);
 
 struct daemon {
@@ -30,9 +32,9 @@ struct daemon {
 
 /* Starts cgmd on the socket and waits until it is ready. */
 struct daemon daemon_start(const char *program, const char *socket_path);
-/* The same, leaving some controllers alone. */
-struct daemon daemon_start_without(
-	const char *program, const char *socket_path, const char *controllers);
+/* The same with one more option. */
+struct daemon daemon_start_with(
+	const char *program, const char *socket_path, const char *option, const char *value);
 void daemon_stop(struct daemon *d);
 /* fork and exec of cgmd until it is ready; with `answer` until a client has its answer. */
 double daemon_first(const char *program, const char *socket_path, bool answer);
