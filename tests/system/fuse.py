@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A FUSE file system of one file, whose flush is never answered: whoever closes it waits for ever.
+"""A FUSE file system of one file, of which neither a read nor a flush is ever answered: whoever touches its
+memory, or closes it, waits for ever.
 
 A container's root can mount one. It speaks the kernel's protocol (linux/fuse.h) by itself. Whoever waits
 goes on with an error once the server has ended.
@@ -13,9 +14,10 @@ import struct
 
 import agent
 
-LOOKUP, FORGET, GETATTR, OPEN, RELEASE, FLUSH, INIT = 1, 2, 3, 14, 18, 25, 26
+LOOKUP, FORGET, GETATTR, OPEN, READ, RELEASE, FLUSH, INIT = 1, 2, 3, 14, 15, 18, 25, 26
 INTERRUPT, BATCH_FORGET = 36, 42
-SILENT = (FORGET, FLUSH, INTERRUPT, BATCH_FORGET)
+SILENT = (FORGET, READ, FLUSH, INTERRUPT, BATCH_FORGET)
+SIZE = 4096
 HEAD = struct.Struct("=IIQQIIIHH")
 MAJOR, MINOR = 7, 31
 NAME = b"f"
@@ -36,7 +38,7 @@ def forget(directory):
 
 def attributes(node):
     mode = stat.S_IFDIR | 0o755 if node == 1 else stat.S_IFREG | 0o666
-    return struct.pack("=6Q10I", node, 0, 0, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
+    return struct.pack("=6Q10I", node, SIZE, 0, 0, 0, 0, 0, 0, 0, mode, 1, 0, 0, 0, 4096, 0)
 
 
 def answer(code, node, body):

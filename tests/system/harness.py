@@ -32,11 +32,20 @@ def bare(function):
 
 def each(*values):
     """A test for each of these, which it gets as further arguments."""
+    return each_of(values, lambda w: w.start())
+
+
+def each_bare(*values):
+    """The same for one that starts the daemon by itself."""
+    return each_of(values, lambda w: None)
+
+
+def each_of(values, start):
     def register(function):
         for value in values:
             value = value if isinstance(value, tuple) else (value,)
             name = f"{function.__name__}[{','.join(str(v) for v in value)}]"
-            tests.append((name, lambda w, value=value: (w.start(), function(w, *value))))
+            tests.append((name, lambda w, value=value: (start(w), function(w, *value))))
         return function
     return register
 

@@ -7,6 +7,7 @@ import errno
 import json
 import os
 import re
+import select
 import signal
 import socket
 import struct
@@ -117,7 +118,7 @@ def cpus():
 BPF_LD_W_ABS, BPF_JEQ, BPF_RET = 0x20, 0x15, 0x06
 RET_ALLOW, RET_NOTIFY = 0x7fff0000, 0x7fc00000
 NEW_LISTENER, WAIT_KILLABLE = 1 << 3, 1 << 5
-PR_SET_NO_NEW_PRIVS, SET_MODE_FILTER = 38, 1
+PR_SET_NAME, PR_SET_NO_NEW_PRIVS, SET_MODE_FILTER = 15, 38, 1
 
 
 class Filter(ctypes.Structure):
@@ -218,23 +219,23 @@ def program(command, seconds=60, env=None, **how):
     return running.returncode, out, err
 
 
-def for_a_while(command, seconds, env=None):
-    """In an agent: what a program that shows things again and again has said when it was interrupted."""
+def until(command, enough, seconds=60, env=None):
+    """In an agent: (exit code, output) of a program that shows things again and again; it is interrupted when
+    what it has said is enough (by enough(text)), or it takes too long."""
     keep, other = os.pipe()
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=keep, text=True,
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=keep,
                           env={**ENVIRONMENT, **(env or {})}, start_new_session=True) as running:
-        try:
-            out, _ = running.communicate(timeout=seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(running.pid, signal.SIGINT)
-            try:
-                out, _ = running.communicate(timeout=60)
-            except subprocess.TimeoutExpired:
-                os.killpg(running.pid, signal.SIGKILL)
-                out, _ = running.communicate()
+        said, deadline = b"", time.monotonic() + seconds
+        while not enough(said.decode(errors="replace")) and time.monotonic() < deadline:
+            if select.select([running.stdout], [], [], 0.5)[0]:
+                part = os.read(running.stdout.fileno(), 65536)
+                said += part
+                if not part:
+                    break
+        os.killpg(running.pid, signal.SIGKILL) if running.poll() is None else None
     os.close(keep)
     os.close(other)
-    return running.returncode, out
+    return running.returncode, said.decode(errors="replace")
 
 
 def counts(text):
@@ -265,9 +266,17 @@ def samples(path):
     return [(match[1], int(match[2])) for match in found]
 
 
+def events_of(path):
+    """In an agent: the events' names, as perf made them."""
+    code, out, err = program(["perf", "evlist", "-i", path])
+    if code:
+        raise AssertionError(f"perf evlist ended with {code}: {err}")
+    return out.split()
+
+
 def report(path):
     """In an agent: {comm: percent} by perf report."""
-    code, out, err = program(["perf", "report", "-i", path, "--stdio", "--sort", "comm"])
+    code, out, err = program(["perf", "report", "-i", path, "--stdio", "--no-children", "-g", "none", "--sort", "comm"])
     if code:
         raise AssertionError(f"perf report ended with {code}: {err}")
     return {match[2]: float(match[1]) for match in re.finditer(r"^\s*([\d.]+)%\s+(\S+)\s*$", out, re.MULTILINE)}
@@ -293,21 +302,19 @@ def spinner(seconds, name="perf-inside"):
     return ["/usr/bin/python3", "-SIc", f"open('/proc/self/comm', 'w').write({name!r})\n" + SPIN % seconds]
 
 
-def burn(name="perf-outside", each=1):
-    """In an agent: keeps all CPUs busy until it is ended."""
+def burn(name="perf-outside"):
+    """In an agent: keeps all CPUs busy until it is ended; the pids."""
     pids = agent.here.setdefault("burners", [])
     for cpu in cpus():
-        for _ in range(each):
-            pid = os.fork()
-            if pid == 0:
-                libc.prctl(agent.PR_SET_PDEATHSIG, signal.SIGKILL)
-                with open("/proc/self/comm", "w") as comm:
-                    comm.write(name)
-                os.sched_setaffinity(0, [cpu])
-                while True:
-                    pass
-            pids.append(pid)
-    return len(pids)
+        pid = os.fork()
+        if pid == 0:
+            libc.prctl(agent.PR_SET_PDEATHSIG, signal.SIGKILL)
+            libc.prctl(PR_SET_NAME, name.encode())
+            os.sched_setaffinity(0, [cpu])
+            while True:
+                pass
+        pids.append(pid)
+    return pids
 
 
 def burnt():
@@ -413,14 +420,19 @@ def gpu_shim(directory):
     return path
 
 
-def gpu_top(sysfs, shim, seconds=1):
-    """In an agent with a mount namespace: (exit code, output) of intel_gpu_top -J with that sysfs."""
+def gpu_show(sysfs):
+    """In an agent with a mount namespace of its own."""
     agent.mount(sysfs, "/sys", flags=agent.MS_BIND | agent.MS_REC)
-    try:
-        return for_a_while(["intel_gpu_top", "-J", "-s", "200"], seconds,
-                           {"SYSTEMD_DEVICE_VERIFY_SYSFS": "0", "LD_PRELOAD": shim})
-    finally:
-        libc.umount2(b"/sys", 2)
+
+
+def gpu_top(shim):
+    """In an agent that is shown such a sysfs: (exit code, output) of intel_gpu_top -J."""
+    return until(["intel_gpu_top", "-J", "-s", "100"], gpu_enough,
+                 env={"SYSTEMD_DEVICE_VERIFY_SYSFS": "0", "LD_PRELOAD": shim})
+
+
+def gpu_enough(text):
+    return len(gpu_reports(text)) >= 3
 
 
 def gpu_reports(text):

@@ -33,7 +33,8 @@ NATIVE_PATH, NATIVE_INTERFACE = "/org/cgmd1", "org.cgmd1.Manager"
 NATIVE = {
     "SetDevices": "sas", "AllowDevices": "sss", "DenyDevices": "sss", "ListDevices": "s",
     "CheckDevice": "sss", "ResolveDevice": "s", "AddDevice": "sssa{sv}", "RemoveDevice": "ss",
-    "ListGpus": "",
+    "ListGpus": "", "GrantPerf": "sas", "RevokePerf": "sasa{sv}", "ListPerf": "s", "CheckPerf": "ss", "ShowPerf": "",
+    "OpenPerfEvent": "ayiiht", "AttachPerfListener": "h",
 }
 
 
