@@ -14,8 +14,8 @@
 
 static int open_here(const struct perf_verdict *v, pid_t pid, int cpu, int group_fd)
 {
-	int fd = (int)syscall(SYS_perf_event_open, &v->attr, pid, cpu, group_fd,
-		(unsigned long)(v->flags | PERF_FLAG_FD_CLOEXEC));
+	int fd = (int)syscall(SYS_perf_event_open, &v->attr, pid, cpu,
+		group_fd >= 0 ? group_fd : -1, (unsigned long)(v->flags | PERF_FLAG_FD_CLOEXEC));
 
 	return fd < 0 ? -errno : fd;
 }
