@@ -57,10 +57,15 @@ static const struct other {
 
 #define N_OTHERS (sizeof(others) / sizeof(others[0]))
 
-/* The keys that AddDevice takes. */
+/* The keys that methods take, by their number. */
 static const struct known {
+	enum method_id method;
 	const char *name, *type;
-} known[] = {{"uid", "u"}, {"gid", "u"}, {"mode", "u"}, {"path", "s"}};
+} known[] = {
+#define OPTION(method, name, type) {METHOD_##method, #name, (const char[]){type, 0}},
+#include "../../dbus/options.def"
+#undef OPTION
+};
 
 #define N_KNOWN (sizeof(known) / sizeof(known[0]))
 
@@ -147,7 +152,7 @@ static char *take_text(struct input *in, struct call *c)
 static void take_option(struct input *in, struct call *c, struct argument *arg)
 {
 	struct item *item = &arg->items[arg->n];
-	uint8_t which = input_byte(in), type = input_byte(in) % 3;
+	uint8_t which = input_byte(in), type = input_byte(in) % 4;
 
 	if (which % (N_KNOWN + 1) < N_KNOWN) {
 		item->text = strdup(known[which % (N_KNOWN + 1)].name);
@@ -157,19 +162,20 @@ static void take_option(struct input *in, struct call *c, struct argument *arg)
 	}
 	CHECK(item->text);
 	if (which & 0x80 || !item->type)
-		item->type = type == 0 ? "s" : type == 1 ? "u" : "i";
+		item->type = (const char *const[]){"s", "u", "i", "b"}[type];
 	if (*item->type == 's')
 		item->value = take_text(in, c);
 	else
-		item->number = input_u32(in);
+		item->number = *item->type == 'b' ? input_u32(in) & 1 : input_u32(in);
 }
 
-static bool option_fits(const struct argument *arg, unsigned n)
+static bool option_fits(const struct call *c, const struct argument *arg, unsigned n)
 {
 	bool fits = false;
 
 	for (size_t i = 0; i < N_KNOWN; i++)
-		fits |= strcmp(known[i].name, arg->items[n].text) == 0 &&
+		fits |= c->method && known[i].method == c->method->id &&
+			strcmp(known[i].name, arg->items[n].text) == 0 &&
 			strcmp(known[i].type, arg->items[n].type) == 0;
 	for (unsigned i = 0; i < n; i++)
 		fits &= strcmp(arg->items[i].text, arg->items[n].text) != 0;
@@ -184,7 +190,7 @@ static void take_items(struct input *in, struct call *c, const char *type, struc
 			continue;
 		}
 		take_option(in, c, arg);
-		c->refused |= !option_fits(arg, arg->n);
+		c->refused |= !option_fits(c, arg, arg->n);
 	}
 }
 
@@ -197,6 +203,8 @@ static void arguments_take(struct input *in, struct call *c)
 		CHECK(arg < c->args + ARGS_MAX);
 		if (*type == 's')
 			arg->text = take_text(in, c);
+		else if (type[0] == 'a' && type[1] == 'y')
+			arg->text = input_text(in);
 		else if (*type == 'a')
 			take_items(in, c, type, arg);
 		else if (*type != 'h')
@@ -236,6 +244,14 @@ static void put_items(struct wire *w, const char *type, const struct argument *a
 	wire_array_end(w, begun, align);
 }
 
+static void put_bytes(struct wire *w, const struct argument *arg)
+{
+	size_t begun = wire_array_begin(w, 1);
+
+	wire_bytes(w, arg->text, strlen(arg->text));
+	wire_array_end(w, begun, 1);
+}
+
 static void put_arguments(struct wire *w, const struct call *c)
 {
 	const struct argument *arg = c->args;
@@ -243,13 +259,17 @@ static void put_arguments(struct wire *w, const struct call *c)
 	for (const char *type = c->in; *type; type += type_length(type), arg++)
 		if (*type == 's')
 			wire_text(w, arg->text);
+		else if (type[0] == 'a' && type[1] == 'y')
+			put_bytes(w, arg);
 		else if (*type == 'a')
 			put_items(w, type, arg);
+		else if (*type == 't')
+			wire_u64(w, arg->number);
 		else
 			wire_u32(w, *type == 'h' ? 0 : arg->number);
 }
 
-/* With a socket of ours as what a twin is called with. */
+/* With a socket of ours as what a twin, or a method that takes an fd, is called with. */
 static void send_bytes(struct wire *w, bool fd)
 {
 	union {
@@ -283,7 +303,7 @@ static void send_call(const struct call *c, const struct other *other)
 						: CGM_PATH,
 		.interface = c->method ? method_interface(c->method)->name : other->interface,
 		.member = c->method ? c->method->name : other->member,
-		.fds = c->method && c->method->flags & METHOD_SCM ? 1 : 0,
+		.fds = strchr(c->in, 'h') ? 1 : 0,
 		.signature = c->how & HOW_WRONG_SIGNATURE ? "sai"
 			     : *c->in			  ? c->in
 							  : NULL,
@@ -325,6 +345,9 @@ static void check_field(const struct request *r, const char *name, const struct 
 		{"mode", NULL, r->mode},
 		{"recursive", NULL, r->recursive},
 		{"junk", NULL, r->junk},
+		{"item", r->item, 0},
+		{"cpu", NULL, r->cpu},
+		{"flags", NULL, (int32_t)r->flags},
 	};
 
 	for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
@@ -338,24 +361,35 @@ static void check_field(const struct request *r, const char *name, const struct 
 	}
 }
 
-static void check_rules(const struct request *r, const struct argument *arg)
+static void check_texts(const char *const *texts, const struct argument *arg)
 {
-	CHECK(r->rules && !r->rules[arg->n]);
+	CHECK(texts && !texts[arg->n]);
 	for (unsigned i = 0; i < arg->n; i++)
-		CHECK(strcmp(r->rules[i], arg->items[i].text) == 0);
+		CHECK(strcmp(texts[i], arg->items[i].text) == 0);
+}
+
+static void check_bytes(const struct request_bytes *bytes, const struct argument *arg)
+{
+	CHECK(bytes->size == strlen(arg->text));
+	CHECK(bytes->size == 0 || memcmp(bytes->data, arg->text, bytes->size) == 0);
 }
 
 static void check_options(const struct request *r, const struct argument *arg)
 {
 	const struct request_options *o = &r->options;
-	const uint32_t numbers[] = {o->uid, o->gid, o->mode};
+	const uint32_t numbers[OPTION_MAX] = {
+		[OPTION_AddDevice_uid] = o->uid,
+		[OPTION_AddDevice_gid] = o->gid,
+		[OPTION_AddDevice_mode] = o->mode,
+		[OPTION_RevokePerf_kill] = (uint32_t)o->kill,
+	};
 	unsigned given = 0;
 
 	for (unsigned i = 0; i < arg->n; i++) {
 		const struct item *item = &arg->items[i];
 		size_t k = 0;
 
-		while (strcmp(known[k].name, item->text) != 0)
+		while (known[k].method != r->method->id || strcmp(known[k].name, item->text) != 0)
 			k++;
 		given |= 1U << k;
 		if (*item->type == 's')
@@ -376,8 +410,10 @@ static void check_request(const struct call *c)
 	for (const char *type = c->in; *type; type += type_length(type), i++)
 		if (*type != 'a')
 			check_field(r, r->method->in_names[i], &c->args[i]);
+		else if (type[1] == 'y')
+			check_bytes(&r->attr, &c->args[i]);
 		else if (type[1] == 's')
-			check_rules(r, &c->args[i]);
+			check_texts(r->rules ? r->rules : r->items, &c->args[i]);
 		else
 			check_options(r, &c->args[i]);
 }

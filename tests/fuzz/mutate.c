@@ -92,10 +92,14 @@ static const char *any_text(unsigned *seed)
 /* Of the types that methods.def has. */
 static void make_argument(struct wire *w, const char *type, unsigned *seed)
 {
-	size_t align = type[1] == '{' ? 8 : 4, begun;
+	size_t align = type[1] == '{' ? 8 : type[1] == 'y' ? 1 : 4, begun;
 
 	if (*type == 's') {
 		wire_text(w, any_text(seed));
+		return;
+	}
+	if (*type == 't') {
+		wire_u64(w, draw(seed, 1000));
 		return;
 	}
 	if (*type != 'a') {
@@ -103,6 +107,11 @@ static void make_argument(struct wire *w, const char *type, unsigned *seed)
 		return;
 	}
 	begun = wire_array_begin(w, align);
+	if (type[1] == 'y') {
+		wire_bytes(w, w->data, draw(seed, 136));
+		wire_array_end(w, begun, align);
+		return;
+	}
 	for (unsigned n = draw(seed, 4); n > 0; n--) {
 		if (type[1] == '{')
 			wire_struct(w);
@@ -128,7 +137,7 @@ static void make_call(struct wire *w, unsigned *seed)
 		.path = method_interface(method)->path,
 		.interface = method_interface(method)->name,
 		.member = method->name,
-		.fds = method->flags & METHOD_SCM ? 1 : 0,
+		.fds = strchr(method->in, 'h') ? 1 : 0,
 		.signature = *method->in ? method->in : NULL,
 	};
 

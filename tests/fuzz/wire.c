@@ -45,6 +45,15 @@ void wire_u32(struct wire *w, uint32_t value)
 	put(w, &value, sizeof(value));
 }
 
+void wire_u64(struct wire *w, uint64_t value)
+{
+	uint32_t high = (uint32_t)(value >> 32), low = (uint32_t)value;
+
+	pad(w, 8);
+	wire_u32(w, w->big ? high : low);
+	wire_u32(w, w->big ? low : high);
+}
+
 void wire_text(struct wire *w, const char *text)
 {
 	wire_u32(w, (uint32_t)strlen(text));

@@ -24,6 +24,7 @@ struct wire_head {
 /* A message's header, behind which the body is put by those below. `w->big` is set before. */
 void wire_begin(struct wire *w, const struct wire_head *head);
 void wire_u32(struct wire *w, uint32_t value);
+void wire_u64(struct wire *w, uint64_t value);
 void wire_text(struct wire *w, const char *text);
 void wire_bytes(struct wire *w, const void *data, size_t size);
 void wire_signature(struct wire *w, const char *text);
