@@ -295,7 +295,7 @@ static int answer_write(const struct inspect_request *q, int fd)
 }
 
 static int answer(struct child *c, const struct inspect_request *q, int fd,
-	struct inspect_reply *reply, int *ret_fd)
+	struct inspect_reply *reply, struct wire_tail *tail, int *ret_fd)
 {
 	int r;
 
@@ -317,6 +317,9 @@ static int answer(struct child *c, const struct inspect_request *q, int fd,
 	case INSPECT_NOTE_SET:
 	case INSPECT_NOTE_GET:
 		return answer_note(q, fd, reply);
+	case INSPECT_PERF_GET:
+	case INSPECT_PERF_SET:
+		return answer_perf(q, fd, tail);
 	case INSPECT_SYSTEMD:
 		return answer_systemd(c, fd);
 	case INSPECT_VICTIMS:
@@ -355,15 +358,18 @@ static void time_set(struct child *c)
 
 static void serve(struct child *c)
 {
+	static char bytes[INSPECT_TAIL_MAX];
+
 	for (;;) {
 		_cleanup_close_ int fd = -EBADF;
 		_cleanup_close_ int out = -EBADF;
 		struct inspect_request request;
 		struct inspect_reply reply = {0};
+		struct wire_tail tail = {bytes, sizeof(bytes)};
 		int r;
 
 		time_set(c);
-		r = wire_recv(c->sock, &request, sizeof(request), &fd);
+		r = wire_recv_tail(c->sock, &request, sizeof(request), &tail, &fd);
 		if (r == -EAGAIN) {
 			cache_expire(c);
 			helpers_expire(c);
@@ -374,11 +380,13 @@ static void serve(struct child *c)
 		/* Work of others must not keep them where they can be seen. */
 		helpers_expire(c);
 		reply.seq = request.seq;
-		reply.result = answer(c, &request, fd, &reply, &out);
+		reply.result = answer(c, &request, fd, &reply, &tail, &out);
+		if (request.op != INSPECT_PERF_GET || reply.result <= 0)
+			tail.size = 0;
 		/* Before the core goes on: ours must not be the last reference to a client's
 		 * socket, with what that may have in flight. */
 		close_fd(&fd);
-		if (wire_send(c->sock, &reply, sizeof(reply), out) < 0)
+		if (wire_send_tail(c->sock, &reply, sizeof(reply), &tail, out) < 0)
 			return;
 	}
 }

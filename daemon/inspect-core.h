@@ -80,6 +80,8 @@ int answer_account(struct child *c, const struct inspect_request *q, struct insp
 int answer_program(const struct inspect_request *q, struct inspect_reply *reply, int *ret_fd);
 int answer_mark(const struct inspect_request *q, int dirfd);
 int answer_note(const struct inspect_request *q, int dirfd, struct inspect_reply *reply);
+/* INSPECT_PERF_GET, INSPECT_PERF_SET: `tail` is the request's and becomes the reply's. */
+int answer_perf(const struct inspect_request *q, int dirfd, struct wire_tail *tail);
 int answer_systemd(struct child *c, int dirfd);
 int answer_victims(struct child *c, const struct inspect_request *q, struct inspect_reply *reply);
 /* INSPECT_PIDS: how many were sent. */

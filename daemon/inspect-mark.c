@@ -81,3 +81,49 @@ int answer_note(const struct inspect_request *q, int dirfd, struct inspect_reply
 	reply->number = number;
 	return 1;
 }
+
+#define PERF_NAME "trusted.cgmd.perf"
+/* The cgroup's id, a blank and the text. */
+#define PERF_VALUE_MAX (24 + INSPECT_PERF_TEXT_MAX)
+
+static int perf_set(int dirfd, const char *id, const struct wire_tail *tail)
+{
+	char value[PERF_VALUE_MAX + 1];
+	size_t len = strlen(id);
+
+	if (tail->size == 0)
+		return fremovexattr(dirfd, PERF_NAME) < 0 && errno != ENODATA ? -errno : 0;
+	if (tail->size > INSPECT_PERF_TEXT_MAX)
+		return -E2BIG;
+	memcpy(value, id, len);
+	memcpy(value + len, tail->data, tail->size);
+	return fsetxattr(dirfd, PERF_NAME, value, len + tail->size, 0) < 0 ? -errno : 0;
+}
+
+static int perf_get(int dirfd, const char *id, struct wire_tail *tail)
+{
+	char value[PERF_VALUE_MAX];
+	ssize_t n = fgetxattr(dirfd, PERF_NAME, value, sizeof(value));
+	size_t len = strlen(id);
+
+	/* What is longer is none of ours. */
+	if (n < 0)
+		return errno == ENODATA || errno == ERANGE ? 0 : -errno;
+	if ((size_t)n <= len || (size_t)n - len > INSPECT_PERF_TEXT_MAX ||
+		memcmp(value, id, len) != 0 || memchr(value, '\0', (size_t)n))
+		return 0;
+	tail->size = (size_t)n - len;
+	memcpy(tail->data, value + len, tail->size);
+	return 1;
+}
+
+int answer_perf(const struct inspect_request *q, int dirfd, struct wire_tail *tail)
+{
+	struct stat st;
+	char id[24];
+
+	if (dirfd < 0 || fstat(dirfd, &st) < 0)
+		return -EBADF;
+	snprintf(id, sizeof(id), "%ju ", (uintmax_t)st.st_ino);
+	return q->op == INSPECT_PERF_SET ? perf_set(dirfd, id, tail) : perf_get(dirfd, id, tail);
+}

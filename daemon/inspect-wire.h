@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the core and the inspector say to each other over a SOCK_SEQPACKET pair: one request, one
- * reply, each of fixed size and with at most one fd. Both ends are the same program, so there are
- * no versions. A reply that comes after its caller gave up is known by its number and thrown away.
+ * reply, each of fixed size but for a tail, and with at most one fd. Both ends are the same
+ * program, so there are no versions. A reply that comes after its caller gave up is known by its
+ * number and thrown away.
  */
 #pragma once
 
@@ -34,6 +35,8 @@ enum inspect_op {
 	INSPECT_PROGRAM,     /* number: its id; the reply carries the instructions */
 	INSPECT_PROGRAM_FD,  /* number: its id; the reply carries its fd */
 	INSPECT_PROGRAM_MAP, /* number: its id; the reply carries the fd of its first map */
+	INSPECT_PERF_GET,    /* the request carries the directory's fd, the reply a tail */
+	INSPECT_PERF_SET,    /* the request carries the directory's fd and a tail; none: remove */
 	INSPECT_MAX,
 };
 
@@ -42,6 +45,8 @@ enum inspect_op {
 #define INSPECT_PIDS_MAX 64
 
 #define INSPECT_PATH_MAX 128
+/* What follows a request or a reply in its packet; of most there is none. */
+#define INSPECT_TAIL_MAX 4096
 
 /* See devnode.h. */
 struct inspect_node {
@@ -83,6 +88,14 @@ int wire_send(int sock, const void *data, size_t size, int fd);
  * time-out.
  */
 int wire_recv(int sock, void *data, size_t size, int *ret_fd);
+
+/* Bytes behind it, in the same packet. */
+struct wire_tail {
+	void *data;
+	size_t size; /* to receive: how many there may be, and then how many there are */
+};
+int wire_send_tail(int sock, const void *data, size_t size, const struct wire_tail *tail, int fd);
+int wire_recv_tail(int sock, void *data, size_t size, struct wire_tail *tail, int *ret_fd);
 
 /* The child: takes `sock`, answers until the other end closes. */
 _Noreturn void inspect_child_run(int sock, pid_t parent, const struct hierarchies *hierarchies);

@@ -35,14 +35,14 @@ struct inspector {
 	uint32_t seq;
 };
 
-int wire_send(int sock, const void *data, size_t size, int fd)
+int wire_send_tail(int sock, const void *data, size_t size, const struct wire_tail *tail, int fd)
 {
 	union {
 		char space[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control = {0};
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = size};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct iovec iov[] = {{(void *)(uintptr_t)data, size}, {tail->data, tail->size}};
+	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
 	ssize_t n;
 
 	if (fd >= 0) {
@@ -64,16 +64,23 @@ int wire_send(int sock, const void *data, size_t size, int fd)
 	return 0;
 }
 
-int wire_recv(int sock, void *data, size_t size, int *ret_fd)
+int wire_send(int sock, const void *data, size_t size, int fd)
+{
+	const struct wire_tail none = {0};
+
+	return wire_send_tail(sock, data, size, &none, fd);
+}
+
+int wire_recv_tail(int sock, void *data, size_t size, struct wire_tail *tail, int *ret_fd)
 {
 	union {
 		char space[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control = {0};
-	struct iovec iov = {.iov_base = data, .iov_len = size};
+	struct iovec iov[] = {{data, size}, {tail->data, tail->size}};
 	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
+		.msg_iov = iov,
+		.msg_iovlen = 2,
 		.msg_control = control.space,
 		.msg_controllen = sizeof(control.space),
 	};
@@ -91,21 +98,33 @@ int wire_recv(int sock, void *data, size_t size, int *ret_fd)
 			memcpy(&fd, CMSG_DATA(c), sizeof(int));
 	if (n == 0)
 		return -EPIPE;
-	if ((size_t)n != size || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+	if ((size_t)n < size || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		return -EPROTO;
+	tail->size = (size_t)n - size;
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
 
-/* The reply to the request `seq`; `ret_fd` may be NULL where it has none. */
-static int answer_await(struct inspector *i, uint32_t seq, struct inspect_reply *ret, int *ret_fd)
+int wire_recv(int sock, void *data, size_t size, int *ret_fd)
 {
+	struct wire_tail none = {0};
+
+	return wire_recv_tail(sock, data, size, &none, ret_fd);
+}
+
+/* The reply to the request `seq`; `ret_fd` may be NULL where it has none, and `tail` has room. */
+static int answer_await(struct inspector *i, uint32_t seq, struct inspect_reply *ret,
+	struct wire_tail *tail, int *ret_fd)
+{
+	const size_t room = tail->size;
 	struct inspect_reply reply;
 
 	for (;;) {
 		_cleanup_close_ int got = -EBADF;
-		int r = wire_recv(i->sock, &reply, sizeof(reply), &got);
+		int r;
 
+		tail->size = room;
+		r = wire_recv_tail(i->sock, &reply, sizeof(reply), tail, &got);
 		if (r < 0)
 			return r == -EAGAIN ? -ETIMEDOUT : r;
 		if (reply.seq != seq)
@@ -141,21 +160,34 @@ static void turn_end(struct inspector *i)
 	pthread_mutex_unlock(&i->lock);
 }
 
+/* What goes with a question beyond its fixed size, and comes with the answer. */
+struct tails {
+	struct wire_tail out, in;
+};
+
 /* Asks and waits. `ret_fd` may be NULL where the answer has none. */
-static int ask(struct inspector *i, struct inspect_request *request, int fd,
-	struct inspect_reply *ret, int *ret_fd)
+static int ask_tails(struct inspector *i, struct inspect_request *request, int fd,
+	struct tails *tails, struct inspect_reply *ret, int *ret_fd)
 {
 	int r;
 
 	turn_take(i);
 	request->seq = ++i->seq;
-	r = wire_send(i->sock, request, sizeof(*request), fd);
+	r = wire_send_tail(i->sock, request, sizeof(*request), &tails->out, fd);
 	if (r >= 0)
-		r = answer_await(i, request->seq, ret, ret_fd);
+		r = answer_await(i, request->seq, ret, &tails->in, ret_fd);
 	else if (r == -EAGAIN)
 		r = -ETIMEDOUT;
 	turn_end(i);
 	return r;
+}
+
+static int ask(struct inspector *i, struct inspect_request *request, int fd,
+	struct inspect_reply *ret, int *ret_fd)
+{
+	struct tails none = {0};
+
+	return ask_tails(i, request, fd, &none, ret, ret_fd);
 }
 
 int inspector_start(const struct hierarchies *hierarchies, struct inspector **ret)
@@ -337,6 +369,29 @@ int inspect_note_get(struct inspector *i, int dirfd, enum note note, uint64_t *r
 
 	if (r > 0)
 		*ret = reply.number;
+	return r;
+}
+
+int inspect_perf_set(struct inspector *i, int dirfd, const char *text)
+{
+	struct inspect_request request = {.op = INSPECT_PERF_SET};
+	struct tails tails = {.out = {(void *)(uintptr_t)text, strlen(text)}};
+	struct inspect_reply reply;
+
+	if (tails.out.size > INSPECT_PERF_TEXT_MAX)
+		return -E2BIG;
+	return dirfd < 0 ? -EBADF : ask_tails(i, &request, dirfd, &tails, &reply, NULL);
+}
+
+int inspect_perf_get(struct inspector *i, int dirfd, char ret[INSPECT_PERF_TEXT_MAX + 1])
+{
+	struct inspect_request request = {.op = INSPECT_PERF_GET};
+	struct tails tails = {.in = {ret, INSPECT_PERF_TEXT_MAX}};
+	struct inspect_reply reply;
+	int r = dirfd < 0 ? -EBADF : ask_tails(i, &request, dirfd, &tails, &reply, NULL);
+
+	if (r >= 0)
+		ret[tails.in.size] = '\0';
 	return r;
 }
 

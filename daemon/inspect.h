@@ -120,6 +120,12 @@ enum note {
 int inspect_note_set(struct inspector *i, int dirfd, enum note note, uint64_t value);
 int inspect_note_get(struct inspector *i, int dirfd, enum note note, uint64_t *ret);
 
+/* A text that is kept with a cgroup as marks are: its record of perf grants. "" takes it away, and
+ * is what there is without one. inspect_perf_get: 1 and the text, or 0 and "". -E2BIG. */
+#define INSPECT_PERF_TEXT_MAX 4000
+int inspect_perf_set(struct inspector *i, int dirfd, const char *text);
+int inspect_perf_get(struct inspector *i, int dirfd, char ret[INSPECT_PERF_TEXT_MAX + 1]);
+
 /*
  * A device program that is attached somewhere, by its id: its name, how many maps it uses, and a
  * memfd with its instructions as the kernel shows them, none where it hides them or they are more

@@ -156,6 +156,67 @@ static void test_notes(void **state)
 	on_each(note_check);
 }
 
+static void perf_is(int fd, const char *expected)
+{
+	char text[INSPECT_PERF_TEXT_MAX + 1] = "x";
+
+	assert_int_equal(inspect_perf_get(inspector, fd, text), *expected ? 1 : 0);
+	assert_string_equal(text, expected);
+}
+
+static void perf_check(const struct hierarchy *h, int fd)
+{
+	static const char *const wrong[] = {"", "5", "1 cpu", "cpu"};
+	static const char attribute[] = "trusted.cgmd.perf";
+	char most[INSPECT_PERF_TEXT_MAX + 2], value[INSPECT_PERF_TEXT_MAX + 64];
+	struct stat st;
+	int n;
+
+	(void)h;
+	perf_is(fd, "");
+	assert_int_equal(inspect_perf_set(inspector, fd, ""), 0);
+	assert_int_equal(inspect_perf_set(inspector, fd, "cpu gpu"), 0);
+	perf_is(fd, "cpu gpu");
+	assert_int_equal(inspect_perf_set(inspector, fd, "|"), 0);
+	perf_is(fd, "|");
+	/* as long as it may be, and one byte more */
+	memset(most, 'a', sizeof(most));
+	most[INSPECT_PERF_TEXT_MAX] = '\0';
+	assert_int_equal(inspect_perf_set(inspector, fd, most), 0);
+	perf_is(fd, most);
+	most[INSPECT_PERF_TEXT_MAX] = 'a';
+	most[INSPECT_PERF_TEXT_MAX + 1] = '\0';
+	assert_int_equal(inspect_perf_set(inspector, fd, most), -E2BIG);
+	/* another cgroup's, copied, and what was never written by us */
+	for (size_t i = 0; i < sizeof(wrong) / sizeof(*wrong); i++) {
+		assert_int_equal(fsetxattr(fd, attribute, wrong[i], strlen(wrong[i]), 0), 0);
+		perf_is(fd, "");
+	}
+	assert_int_equal(fstat(fd, &st), 0);
+	n = snprintf(value, sizeof(value), "%ju %s", (uintmax_t)st.st_ino, most);
+	assert_int_equal(fsetxattr(fd, attribute, value, (size_t)n, 0), 0);
+	perf_is(fd, "");
+	n = snprintf(value, sizeof(value), "%ju c\npu", (uintmax_t)st.st_ino);
+	value[n - 3] = '\0';
+	assert_int_equal(fsetxattr(fd, attribute, value, (size_t)n, 0), 0);
+	perf_is(fd, "");
+	/* a short question behind a long one takes nothing of it along */
+	assert_int_equal(inspect_perf_set(inspector, fd, "cpu"), 0);
+	perf_is(fd, "cpu");
+	assert_int_equal(inspect_mark_get(inspector, fd, MARK_LEAF), 0);
+	assert_int_equal(inspect_perf_set(inspector, fd, ""), 0);
+	perf_is(fd, "");
+	assert_int_equal(fgetxattr(fd, attribute, value, sizeof(value)), -1);
+	assert_int_equal(inspect_perf_get(inspector, -EBADF, value), -EBADF);
+	assert_int_equal(inspect_perf_set(inspector, -EBADF, "cpu"), -EBADF);
+}
+
+static void test_perf(void **state)
+{
+	(void)state;
+	on_each(perf_check);
+}
+
 /* A cgroup of `below` by its name, and whether systemd manages it. */
 static void managed(int at, const char *below, int expected)
 {
@@ -228,6 +289,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_marks),
 		cmocka_unit_test(test_notes),
+		cmocka_unit_test(test_perf),
 		cmocka_unit_test(test_systemd),
 	};
 
