@@ -132,6 +132,11 @@ static int gpus_refresh(struct devnames *d)
 	return 0;
 }
 
+uint64_t devnames_state(struct devnames *d)
+{
+	return d ? uevents_state(d->uevents) : 0;
+}
+
 int devname_gpus(struct devnames *d, struct gpu **ret, unsigned *ret_n)
 {
 	struct gpu *copy = NULL;

@@ -43,5 +43,9 @@ int devname_resolve(struct devnames *d, const char *name, struct devname_entry *
 /* As that, for device_rules_resolve(): userdata is the devnames. */
 int devname_ranges(void *userdata, const char *name, struct device_range **ret, unsigned *n);
 
+/* Any thread. As uevents_state(): as long as it is the same, and not 0, nothing that the kernel
+ * tells of has come or gone. */
+uint64_t devnames_state(struct devnames *d);
+
 /* Any thread. As gpus_list(), from what is kept. */
 int devname_gpus(struct devnames *d, struct gpu **ret, unsigned *ret_n);

@@ -62,8 +62,8 @@ static bool either(const char *text, const char *one, const char *other)
 	return text && (strcmp(text, one) == 0 || strcmp(text, other) == 0);
 }
 
-/* A node; a module, which may bring majors that no node is made for; a PCI device that a driver has
- * taken, which is all that NVIDIA's tells. */
+/* A node; a module, which may bring majors that no node is made for; a PMU, whose number may become
+ * another's; a PCI device that a driver has taken, which is all that NVIDIA's tells. */
 bool uevent_matters(const char *message, size_t size)
 {
 	const char *action = value(message, size, "ACTION");
@@ -75,7 +75,7 @@ bool uevent_matters(const char *message, size_t size)
 		return value(message, size, "MAJOR");
 	if (!either(action, "add", "remove"))
 		return false;
-	return value(message, size, "MAJOR") || (subsystem && strcmp(subsystem, "module") == 0);
+	return value(message, size, "MAJOR") || either(subsystem, "module", "event_source");
 }
 
 /* With CAP_NET_ADMIN others may send to the group, too. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * The kernel's messages that devices have come or gone (NETLINK_KOBJECT_UEVENT, group 1), without
- * udev. Only whether they may change what a name of a device stands for is of interest.
+ * udev. Only whether they may change what a name of a device, or a PMU, stands for is of interest.
  *
  * The kernel sends them into every network namespace of the initial user namespace (since 4.18).
  */

@@ -53,6 +53,9 @@ static void test_matters(void **state)
 	MATTERS("remove@/module/kfd\0ACTION=remove\0SUBSYSTEM=module");
 	MATTERS("bind@/devices/pci\0ACTION=bind\0SUBSYSTEM=pci\0DRIVER=nvidia");
 	MATTERS("unbind@/devices/pci\0ACTION=unbind\0SUBSYSTEM=pci");
+	MATTERS("add@/d/i915\0ACTION=add\0SUBSYSTEM=event_source");
+	MATTERS("remove@/d/i915\0ACTION=remove\0SUBSYSTEM=event_source");
+	NOT("change@/d/i915\0ACTION=change\0SUBSYSTEM=event_source");
 	/* a cable; a network interface; a disk's medium; a bus */
 	NOT("change@/d\0ACTION=change\0SUBSYSTEM=drm\0MAJOR=226\0MINOR=0\0HOTPLUG=1");
 	NOT("add@/d\0ACTION=add\0SUBSYSTEM=net\0INTERFACE=veth0");
