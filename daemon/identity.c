@@ -97,6 +97,40 @@ int identity_claim(struct identity *ret, const struct ucred *cred, int proc_root
 	return 0;
 }
 
+/* The /proc/PID directory itself belongs to the effective ids, whatever dumpable says. */
+static int ids_effective(int proc_fd, uid_t *ret_uid, gid_t *ret_gid)
+{
+	struct stat st;
+
+	if (fstat(proc_fd, &st) < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	*ret_uid = st.st_uid;
+	*ret_gid = st.st_gid;
+	return 0;
+}
+
+int identity_thread(struct identity *ret, pid_t tid, int proc_root_fd)
+{
+	struct identity id = IDENTITY_NONE;
+	char name[16];
+	int r;
+
+	snprintf(name, sizeof(name), "%d", (int)tid);
+	id.pid = tid;
+	id.claimed = true;
+	id.proc_root_fd = proc_root_fd;
+	id.proc_fd = openat(proc_root_fd, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (id.proc_fd < 0)
+		return errno == ENOENT ? -ESRCH : -errno;
+	r = ids_effective(id.proc_fd, &id.uid, &id.gid);
+	if (r < 0) {
+		identity_done(&id);
+		return r;
+	}
+	*ret = id;
+	return 0;
+}
+
 void identity_done(struct identity *i)
 {
 	close_fd(&i->pidfd);
@@ -158,18 +192,6 @@ bool identity_alive(struct identity *i)
 	int pidfd = identity_pidfd(i);
 
 	return pidfd >= 0 && task_alive(pidfd);
-}
-
-/* The /proc/PID directory itself belongs to the effective ids, whatever dumpable says. */
-static int ids_effective(int proc_fd, uid_t *ret_uid, gid_t *ret_gid)
-{
-	struct stat st;
-
-	if (fstat(proc_fd, &st) < 0)
-		return errno == ENOENT ? -ESRCH : -errno;
-	*ret_uid = st.st_uid;
-	*ret_gid = st.st_gid;
-	return 0;
 }
 
 static int ids_real(int proc_fd, uid_t *ret_uid, gid_t *ret_gid)

@@ -47,6 +47,13 @@ int identity_take(struct identity *ret, int sock, int proc_root_fd, bool strict)
  */
 int identity_claim(struct identity *ret, const struct ucred *cred, int proc_root_fd);
 
+/*
+ * A thread, leader or not, with its effective ids as they are now, for what is gathered of it and
+ * neither checked nor asked for a pidfd. By number: the caller sees to it that it stays that
+ * thread's, as long as it lives. -ESRCH: gone.
+ */
+int identity_thread(struct identity *ret, pid_t tid, int proc_root_fd);
+
 void identity_done(struct identity *i);
 
 /* Borrowed fds, until identity_rest() or identity_done(): a pidfd, and an O_PATH fd of /proc/PID.

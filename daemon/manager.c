@@ -182,6 +182,29 @@ static int open_procs(struct manager *m)
 	return m->pidns_fd < 0 ? fail(-errno, "/proc/self/ns/pid") : 0;
 }
 
+/* Where tracepoints have their numbers: its own mount point, or the older one. */
+static int open_tracefs(void)
+{
+	static const char *const places[] = {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
+	struct statfs fs;
+
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+		int fd = open(places[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		if (fd >= 0 && fstatfs(fd, &fs) == 0 && fs.f_type == TRACEFS_MAGIC)
+			return fd;
+		close_fd(&fd);
+	}
+	return -EBADF;
+}
+
+static int open_sys(struct manager *m)
+{
+	m->sys_fd = open("/sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	m->tracefs_fd = open_tracefs();
+	return m->sys_fd < 0 ? fail(-errno, "/sys") : 0;
+}
+
 static void on_accepted(void *userdata, int fd)
 {
 	peer_accept(userdata, fd);
@@ -387,6 +410,8 @@ static int manager_start(struct manager *m)
 		r = delegation_read(m);
 	if (r >= 0)
 		r = open_procs(m);
+	if (r >= 0)
+		r = open_sys(m);
 	if (r < 0)
 		return r;
 	bound_peers(m);
@@ -443,7 +468,7 @@ int manager_new(const struct options *options, struct manager **ret)
 	if (!m)
 		return -ENOMEM;
 	m->options = options;
-	m->proc_fd = m->pidns_fd = -EBADF;
+	m->proc_fd = m->pidns_fd = m->sys_fd = m->tracefs_fd = -EBADF;
 	r = errors_register();
 	if (r >= 0)
 		r = manager_start(m);
@@ -487,6 +512,8 @@ struct manager *manager_free(struct manager *m)
 	sd_event_unref(m->event);
 	close_fd(&m->proc_fd);
 	close_fd(&m->pidns_fd);
+	close_fd(&m->sys_fd);
+	close_fd(&m->tracefs_fd);
 	for (unsigned i = 0; i < m->n_delegation; i++)
 		free(m->delegation[i]);
 	free(m->spare_op);

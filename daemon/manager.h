@@ -79,6 +79,7 @@ struct manager {
 	struct op *spare_op;	    /* the last op, kept for the next call */
 	int proc_fd;		    /* /proc */
 	int pidns_fd;		    /* the daemon's own pid namespace */
+	int sys_fd, tracefs_fd;	    /* for perf: /sys and tracefs; the latter may be -EBADF */
 	/* v2's delegation files, from /sys/kernel/cgroup/delegate without memory.reclaim; heap */
 	char *delegation[DELEGATION_FILES_MAX + 1]; /* NULL after the last */
 	unsigned n_delegation;

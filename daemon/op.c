@@ -37,7 +37,7 @@ static void party_init(struct party *p, struct identity *identity)
 	p->victim = (struct victim){0};
 }
 
-struct op *op_new(struct manager *manager, struct peer *peer)
+struct op *op_new_of(struct manager *manager, struct identity *requestor)
 {
 	struct op *op = TAKE_PTR(manager->spare_op);
 
@@ -46,8 +46,8 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	if (!op)
 		return NULL;
 	op->manager = manager;
-	op->peer = peer;
-	op->account = peer->account->number;
+	op->peer = NULL;
+	op->account = 0;
 	op->message = NULL;
 	op->request = (struct request){0};
 	op->question = (struct question){0};
@@ -57,7 +57,7 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->path.n = 0;
 	op->path.len = 0;
 	op->path.text[0] = '\0';
-	party_init(&op->who, &peer->identity);
+	party_init(&op->who, requestor);
 	op->proxy = NULL;
 	op->scm = NULL;
 	op->victim_pid = 0;
@@ -66,6 +66,17 @@ struct op *op_new(struct manager *manager, struct peer *peer)
 	op->n_targets = 0;
 	op->targets = NULL;
 	op->reply = (struct reply){0};
+	return op;
+}
+
+struct op *op_new(struct manager *manager, struct peer *peer)
+{
+	struct op *op = op_new_of(manager, &peer->identity);
+
+	if (op) {
+		op->peer = peer;
+		op->account = peer->account->number;
+	}
 	return op;
 }
 

@@ -123,6 +123,8 @@ struct op {
 };
 
 struct op *op_new(struct manager *manager, struct peer *peer);
+/* Of nobody who has called: only to gather facts with. `requestor` stays the caller's. */
+struct op *op_new_of(struct manager *manager, struct identity *requestor);
 struct op *op_free(struct op *op);
 
 /* Before op_run(): the peer speaks for another process, which becomes the requestor. `requestor`

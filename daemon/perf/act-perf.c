@@ -1,10 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
-/* GrantPerf, RevokePerf, ListPerf, CheckPerf and ShowPerf. */
+/* GrantPerf and RevokePerf. On the loop: a record is one question to the inspector. */
 #include "act-perf.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "../act.h"
+#include "../log.h"
+#include "../manager.h"
+#include "grants.h"
 
 struct perf_asked *perf_asked_free(struct perf_asked *a)
 {
@@ -12,20 +18,124 @@ struct perf_asked *perf_asked_free(struct perf_asked *a)
 	return NULL;
 }
 
+static enum reason item_add(struct op *op, const char *text)
+{
+	struct perf_item item;
+
+	if (perf_item_parse(text, &item) < 0) {
+		if (asprintf(&op->reply.detail, "'%.128s'", text) < 0)
+			op->reply.detail = NULL;
+		return REASON_PERF_ITEM;
+	}
+	return perf_items_add(&op->perf->items, &item) < 0 ? REASON_PERF_MANY : REASON_OK;
+}
+
 enum reason perf_question(struct op *op)
 {
+	const struct request *q = &op->request;
+	enum reason reason = REASON_OK;
+
 	op->perf = calloc(1, sizeof(*op->perf));
-	return op->perf ? REASON_OK : REASON_INTERNAL;
+	if (!op->perf)
+		return REASON_INTERNAL;
+	for (const char **text = q->items; reason == REASON_OK && text && *text; text++)
+		reason = item_add(op, *text);
+	if (reason == REASON_OK && q->item)
+		reason = item_add(op, q->item);
+	return reason;
 }
 
-static enum reason off_prepare(struct op *op, struct target *t)
+const char *perf_place(const struct target *t, const char *path, size_t len, char *buf)
 {
-	(void)op, (void)t;
-	return REASON_PERF_OFF;
+	size_t top = t->scope_len == 1 ? 0 : t->scope_len;
+
+	buf[0] = '\0';
+	if (len < t->scope_len)
+		return buf;
+	memcpy(buf, path + top, len - top);
+	buf[len - top] = '\0';
+	if (!buf[0])
+		strcpy(buf, "/");
+	return buf;
 }
 
-const struct act act_grant_perf = {.prepare = off_prepare};
-const struct act act_revoke_perf = {.prepare = off_prepare};
-const struct act act_list_perf = {.prepare = off_prepare};
-const struct act act_check_perf = {.prepare = off_prepare};
-const struct act act_show_perf = {.prepare = off_prepare};
+/*
+ * Changes of a record.
+ */
+
+struct change {
+	struct perf_record record;
+	struct perf_had had;
+};
+
+static void change_fail(struct target *t, int r)
+{
+	if (r == -E2BIG)
+		t->reason = REASON_PERF_MANY;
+	else
+		target_fail(t, r);
+}
+
+static int change_begin(struct op *op, const struct target *t, struct change *c)
+{
+	char path[PATH_TEXT_MAX + 1];
+	int r;
+
+	if (!target_path(t, path))
+		return -ENAMETOOLONG;
+	r = perf_record_get(op->manager->inspector, t->dir_fd, &c->record);
+	return r < 0 ? r : perf_had_at(op->manager, t->h, path, &c->had);
+}
+
+/* What the cgroup would have must fit too. */
+static int change_end(struct op *op, const struct target *t, struct change *c)
+{
+	int r = perf_items_descend(&c->had.above, &c->record, NULL);
+
+	if (r >= 0)
+		r = perf_record_set(op->manager->inspector, t->dir_fd, &c->record);
+	if (r == -EPIPE)
+		manager_fail(op->manager, r, "the inspector has ended");
+	return r;
+}
+
+static void grant_run(struct op *op, struct target *t)
+{
+	struct change *c = malloc(sizeof(*c));
+	const struct perf_item *beyond = NULL;
+	int r = c ? change_begin(op, t, c) : -ENOMEM;
+
+	if (r >= 0)
+		r = perf_record_grant(
+			&c->record, &c->had.above, t->widens, &op->perf->items, &beyond);
+	if (r >= 0)
+		r = change_end(op, t, c);
+	if (r == -EACCES && beyond) {
+		char text[PERF_ITEM_TEXT_MAX + 1];
+
+		perf_item_print(beyond, text);
+		t->reason = REASON_PERF_WIDER;
+		target_detail(t, REASON_PERF_WIDER, "'%s'", text);
+	} else if (r < 0) {
+		change_fail(t, r);
+	}
+	free(c);
+}
+
+const struct act act_grant_perf = {.run = grant_run};
+
+static void revoke_run(struct op *op, struct target *t)
+{
+	struct change *c = malloc(sizeof(*c));
+	int r = c ? change_begin(op, t, c) : -ENOMEM;
+
+	if (r >= 0)
+		r = perf_record_revoke(&c->record, &c->had.above, &op->perf->items);
+	if (r >= 0)
+		r = change_end(op, t, c);
+	if (r < 0)
+		change_fail(t, r);
+	free(c);
+}
+
+const struct act act_revoke_perf = {.run = revoke_run};

@@ -12,3 +12,8 @@ struct perf_asked {
 /* The words of the call, into op->perf: REASON_PERF_ITEM, with op->reply.detail. */
 enum reason perf_question(struct op *op);
 struct perf_asked *perf_asked_free(struct perf_asked *a);
+
+/* The cgroup path[:len], on the way to the target, as the caller names it from the top of its
+ * scope;
+ * "" if that is above. `buf` holds PATH_TEXT_MAX + 1. Needs FACT_SCOPE. */
+const char *perf_place(const struct target *t, const char *path, size_t len, char *buf);

@@ -13,6 +13,8 @@ struct pmu {
 	bool scoped; /* no cpumask: a task's or a cgroup's events can be had */
 	bool is_cpu; /* cpu, cpu_core, cpu_atom, armv8_*: of the kind that PERF_TYPE_RAW means */
 	bool is_power;
+	bool is_probe;	 /* kprobe, uprobe */
+	bool no_exclude; /* msr: refuses exclude bits, and only counts */
 };
 
 /* By type, at most PERF_PMUS_MAX. *ret is heap. `root`: an fd of /sys. -ENOENT: the kernel has
