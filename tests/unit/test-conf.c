@@ -117,6 +117,7 @@ static void test_file(void **state)
 {
 	const struct fixture *f = *state;
 	struct grants g = {0};
+	struct perf_items items;
 	char log[4096], text[2048];
 
 	if (geteuid() != 0)
@@ -145,6 +146,17 @@ static void test_file(void **state)
 		grants_device(&g, "/system.slice/system-lxc.slice/lxc@web2.service/a", "c 10:200"));
 	assert_true(grants_device(
 		&g, "/system.slice/system-lxc.slice/lxc@web2.service/a", "gpu:render"));
+
+	/* sections of both kinds */
+	write_text(f->file, GOOD "[perf /a] ; and\ngrant = cpu, gpu\nuid = 7\ngrant: power\n");
+	assert_int_equal(load(f->file, &g, log, sizeof(log)), 0);
+	assert_string_equal(log, "");
+	assert_int_equal(g.n, 2);
+	assert_int_equal(grants_perf(&g, "/a", 7, &items), 0);
+	assert_int_equal(items.n, 3);
+	assert_int_equal(grants_perf(&g, "/a", 0, &items), 0);
+	assert_int_equal(items.n, 0);
+	assert_true(grants_device(&g, "/a", "fuse"));
 
 	/* another takes its place; none at all grants nothing */
 	write_text(f->file, GOOD);
@@ -182,6 +194,9 @@ static void test_what_is_wrong_is_told_by_its_line(void **state)
 		{GOOD "uid = root\n", ":3:", "number"},
 		{GOOD "uid = 5\n\tuid = 5\n", ":4:", "twice"},
 		{GOOD "[limits]\nmemory = 5\n", ":3:", "sections are"},
+		{GOOD "[perf /b]\ngrant = cpu\ngrant = cpus\n", ":5:", "items are"},
+		{GOOD "[perf /b]\nuid = 5\n[perf /c]\ngrant = cpu\n", ":5:", "grants nothing"},
+		{GOOD "[perf /b]\nallow = fuse\n", ":4:", "keys of [perf]"},
 	};
 	const struct fixture *f = *state;
 	char text[4096];

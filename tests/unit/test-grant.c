@@ -175,6 +175,23 @@ static void test_what_is_wrong(void **state)
 		{{"[devices /a]", "allow=fuse no-such"}, ""},
 		{{"[devices /a]", "allow=c 4096:0"}, "4095"},
 		{{"[devices /a]", "allow=c"}, ""},
+		{{"[perf]", "grant=cpu"}, "sections are"},
+		{{"[perfx /a]", "grant=cpu"}, "sections are"},
+		{{"[perf a]", "grant=cpu"}, "begins with /"},
+		{{"[perf /a/..]", "grant=cpu"}, ". or .."},
+		{{"[perf /a]"}, "grants nothing"},
+		{{"[perf /a]", "uid=5"}, "grants nothing"},
+		{{"[perf /a]", "[devices /b]", "allow=fuse"}, "grants nothing"},
+		{{"[perf /a]", "grant="}, "no item"},
+		{{"[perf /a]", "grant= , "}, "no item"},
+		{{"[perf /a]", "grant=cpu all"}, "items are"},
+		{{"[perf /a]", "grant=pmu:../x"}, "items are"},
+		{{"[perf /a]", "grant=tracepoint:sched"}, "items are"},
+		{{"[perf /a]", "allow=fuse"}, "keys of [perf]"},
+		{{"[perf /a]", "grant=cpu", "access=r"}, "keys of [perf]"},
+		{{"[perf /a]", "grant=cpu", "uid=1", "uid=1"}, "twice"},
+		{{"[perf /a]", "grant=cpu", "uid=root"}, "number"},
+		{{"[devices /a]", "grant=cpu"}, "keys of [devices]"},
 		{{"[devices /a]", "deny=fuse"}, "the keys of [devices] are"},
 		{{"[devices /a]", "Allow=fuse"}, "the keys of [devices] are"},
 		{{"[devices /a]", "allow=fuse", "uid=x"}, "number"},
@@ -366,6 +383,80 @@ static void test_cover_takes_what_allows(void **state)
 			grants_cover(&rules, &rows[k].range, 1, rows[k].access), rows[k].covered);
 }
 
+static void expect_perf(const struct grants *g, const char *path, uid_t owner, const char *expected)
+{
+	struct perf_record r = {0};
+	char text[PERF_RECORD_TEXT_MAX + 1];
+
+	assert_int_equal(grants_perf(g, path, owner, &r.given), 0);
+	assert_int_equal(perf_record_print(&r, text, sizeof(text)), 0);
+	if (strcmp(text, expected) != 0)
+		fail_msg("%s of %u: %s", path, owner, text);
+}
+
+static void test_perf(void **state)
+{
+	static const char *const sections[] = {"[perf /lxc/*]", "grant=cpu, pmu:msr",
+		"grant=tracepoint:sched:sched_switch", "[devices /lxc/*]", "allow=fuse",
+		"[perf /lxc/**]", "uid=100000", "grant=gpu cpu", "[perf /lxc/a]", "grant=kernel",
+		NULL};
+	struct device_rules rules;
+	struct device_rule rule;
+	struct grants g = {0};
+	const char *why = NULL;
+
+	(void)state;
+	expect_perf(&g, "/lxc/a", 0, "");
+	assert_int_equal(read_lines(&g, sections, &why), 0);
+	assert_int_equal(g.n, 4);
+	expect_perf(&g, "/", 0, "");
+	expect_perf(&g, "/lxc", 100000, "");
+	expect_perf(&g, "/lxc/a", 0, "cpu kernel pmu:msr tracepoint:sched:sched_switch");
+	expect_perf(&g, "/lxc/b", 0, "cpu pmu:msr tracepoint:sched:sched_switch");
+	expect_perf(&g, "/lxc/b", 100000, "cpu gpu pmu:msr tracepoint:sched:sched_switch");
+	/* what is below inherits; the file says nothing of it */
+	expect_perf(&g, "/lxc/b/c", 0, "");
+	expect_perf(&g, "/lxc/b/c", 100001, "");
+	expect_perf(&g, "/lxc/b/c", 100000, "cpu gpu");
+	/* sections of one kind grant nothing of the other */
+	assert_int_equal(grants_rules(&g, "/lxc/a", 100000, &rules), 0);
+	assert_int_equal(rules.n, 1);
+	device_rules_done(&rules);
+	assert_int_equal(device_parse("c 10:229", "r", &rule, &why), 0);
+	assert_false(grants_allow(&g, "/lxc/b/c", 100000, &rule));
+	grants_done(&g);
+}
+
+static void test_too_many_items(void **state)
+{
+	struct perf_items items = {.n = 1, .item = {{.kind = PERF_ITEM_POWER}}};
+	struct grants g = {0};
+	const char *why = NULL;
+	char text[PERF_ITEM_TEXT_MAX + 2];
+
+	(void)state;
+	assert_int_equal(grants_section(&g, "perf /a", &why), 0);
+	for (unsigned k = 0; k < PERF_ITEMS_MAX; k++) {
+		snprintf(text, sizeof(text), "pmu:p%u", k);
+		assert_int_equal(grants_key(&g, "grant", text, &why), 0);
+	}
+	assert_int_equal(grants_key(&g, "grant", "pmu:p5", &why), 0);
+	assert_int_equal(grants_key(&g, "grant", "cpu", &why), -EINVAL);
+	assert_non_null(strstr(why, "64"));
+	memset(text, 'a', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	assert_int_equal(grants_key(&g, "grant", text, &why), -EINVAL);
+	assert_non_null(strstr(why, "too long"));
+	/* of two sections together */
+	assert_int_equal(grants_section(&g, "perf /*", &why), 0);
+	assert_int_equal(grants_key(&g, "grant", "gpu", &why), 0);
+	assert_int_equal(grants_perf(&g, "/a", 0, &items), -E2BIG);
+	assert_int_equal(items.item[0].kind, PERF_ITEM_POWER);
+	assert_int_equal(grants_perf(&g, "/b", 0, &items), 0);
+	assert_int_equal(items.item[0].kind, PERF_ITEM_GPU);
+	grants_done(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -377,6 +468,8 @@ int main(void)
 		cmocka_unit_test(test_nothing_is_granted_at_first),
 		cmocka_unit_test(test_names_by_what_they_stand_for),
 		cmocka_unit_test(test_cover_takes_what_allows),
+		cmocka_unit_test(test_perf),
+		cmocka_unit_test(test_too_many_items),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
