@@ -4,7 +4,6 @@
  * child that is to the kernel what the caller is.
  */
 #include <errno.h>
-#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -176,13 +175,6 @@ static int open_ordered(struct worker *w, const struct worker_call *call, struct
 	return open_there(w, t, &order, call->group_fd, cgroup_fd);
 }
 
-static bool is_gone(int pidfd)
-{
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-
-	return poll(&p, 1, 0) != 0;
-}
-
 /* By number in the caller's pid namespace; it was the judged one's if that is still there. */
 static int open_task(struct worker *w, const struct worker_call *call, struct task *t,
 	const struct perf_verdict *v, int target_fd)
@@ -193,7 +185,7 @@ static int open_task(struct worker *w, const struct worker_call *call, struct ta
 		return -EACCES;
 	event = t->facts.own_pidns ? open_here(v, call->pid, call->cpu, call->group_fd)
 				   : open_ordered(w, call, t, v, call->pid, -EBADF);
-	if (event >= 0 && is_gone(target_fd))
+	if (event >= 0 && !perf_target_alive(target_fd))
 		return -ESRCH;
 	return TAKE_FD(event);
 }
