@@ -23,6 +23,7 @@
 #include "log.h"
 #include "op.h"
 #include "peer.h"
+#include "perf/keeper.h"
 #include "proc.h"
 #include "sandbox.h"
 #include "scm.h"
@@ -243,11 +244,26 @@ static bool legacy_possible(void)
 	return statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == TMPFS_MAGIC;
 }
 
-static int listen_inherited(struct manager *m, int n)
+/* What an earlier daemon left with systemd for perf is no socket. perf_new() takes it, if there is
+ * somebody to serve it. */
+static bool is_perfs(const struct manager *m, const char *name, int fd)
+{
+	if (!keeper_inherited(name))
+		return false;
+	if (!m->spawner) {
+		keeper_disown(name);
+		close(fd);
+	}
+	return true;
+}
+
+static int listen_inherited(struct manager *m, char **names, int n)
 {
 	int r = 0;
 
 	for (int i = 0; r >= 0 && i < n; i++) {
+		if (is_perfs(m, names[i], SD_LISTEN_FDS_START + i))
+			continue;
 		if (m->n_listeners == LISTENERS_MAX)
 			return fail(-E2BIG, "inherited sockets");
 		r = listener_new_fd(m->event, m->porters, SD_LISTEN_FDS_START + i, &listener_ops, m,
@@ -263,11 +279,16 @@ static int listen_inherited(struct manager *m, int n)
 static int listen_all(struct manager *m)
 {
 	const struct options *o = m->options;
-	int n = sd_listen_fds(1), r = 0;
+	char **names = NULL;
+	int n = sd_listen_fds_with_names(0, &names), r;
 
 	if (n < 0)
 		return fail(n, "LISTEN_FDS");
-	r = listen_inherited(m, n);
+	r = listen_inherited(m, names, n);
+	for (int i = 0; i < n; i++)
+		free(names[i]);
+	free(names);
+	n = m->n_listeners;
 	for (unsigned i = 0; r >= 0 && i < o->n_sockets; i++)
 		r = listen_path(m, o->sockets[i]);
 	if (r < 0 || o->n_sockets > 0)

@@ -22,19 +22,26 @@
 struct keeper;
 struct spawner;
 
-/* A slot's name in either store is "slot-N", the registry's "registry". */
+/* A slot's name in systemd's store is "slot-N", the registry's "registry". */
 
 /* Connects to what an earlier daemon left, or begins anew; the fd store if there is one
- * (NOTIFY_SOCKET, and what came by LISTEN_FDNAMES). *ret_registry is a memfd or -EBADF: there is
- * none yet. listener[N] is that of slot N, or -EBADF; all are the caller's. */
+ * (NOTIFY_SOCKET and FDSTORE, which our unit sets for systemd before 254; what comes back by
+ * LISTEN_FDNAMES). The process is started when the first listener is to be kept. *ret_registry is a
+ * memfd or -EBADF: there is none yet. listener[N] is that of slot N, or -EBADF; all are the
+ * caller's. -EBUSY: another daemon uses the keeper there. */
 int keeper_open(struct spawner *spawner, const char *path, struct keeper **ret, int *ret_registry,
 	int listener[PERF_SLOTS_MAX]);
 struct keeper *keeper_free(struct keeper *k); /* what it holds stays held; returns NULL */
 
-/* Stay the caller's. Without either store, which was logged once, these do nothing. */
+/* The fds stay the caller's. `k` may be NULL. Failures were logged, once until it goes well. */
 int keeper_store_registry(struct keeper *k, int fd);
 int keeper_store(struct keeper *k, unsigned slot, int listener);
 int keeper_drop(struct keeper *k, unsigned slot);
 
+/* Is that the name of what keeper_open() takes, and no socket? */
+bool keeper_inherited(const char *name);
+/* Whoever does not want it has it taken out of systemd's store. */
+void keeper_disown(const char *name);
+
 /* For the spawner's child. `sock` listens. */
-_Noreturn void keeper_run(int sock);
+_Noreturn void keeper_run(int sock, bool confine);

@@ -32,6 +32,7 @@
 #include "../cleanup.h"
 #include "../inspect-wire.h"
 #include "../sandbox.h"
+#include "keeper.h"
 #include "rights.h"
 #include "worker.h"
 
@@ -181,6 +182,31 @@ static int make_worker(struct spawner_child *s, int channel, int *ret_pidfd)
 	return 0;
 }
 
+/* Outlives us and the core, in a session of its own. */
+static _Noreturn void keeper_start(int sock, bool confined)
+{
+	/* To look at its peer's user namespace. */
+	static const int kept[] = {CAP_SYS_PTRACE};
+	int fds[] = {sock};
+
+	prctl(PR_SET_NAME, "cgmd-keeper");
+	if (setsid() < 0 || fds_keep(fds, 1) < 0 || rights_keep(kept, 1) < 0)
+		_exit(1);
+	keeper_run(fds[0], confined);
+}
+
+static int make_keeper(const struct spawner_child *s, int sock)
+{
+	pid_t pid;
+
+	if (sock < 0)
+		return -EPROTO;
+	pid = fork();
+	if (pid == 0)
+		keeper_start(sock, s->confined);
+	return pid < 0 ? -errno : 0;
+}
+
 /* 0: go on. */
 static int serve_core(struct spawner_child *s)
 {
@@ -195,6 +221,8 @@ static int serve_core(struct spawner_child *s)
 	reply.seq = q.seq;
 	if (q.op == SPAWN_WORKER)
 		reply.result = make_worker(s, fd, &pidfd);
+	else if (q.op == SPAWN_KEEPER)
+		reply.result = make_keeper(s, fd);
 	/* While nothing is in it that could be the last of its kind. */
 	close_fd(&fd);
 	r = wire_send(s->sock, &reply, sizeof(reply), pidfd);

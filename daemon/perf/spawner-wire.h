@@ -15,6 +15,7 @@
 enum spawn_op {
 	/* The core's. */
 	SPAWN_WORKER, /* carries its channel; the answer carries its pidfd */
+	SPAWN_KEEPER, /* carries the listening socket */
 	/* A worker's; the answer carries its end of a new channel, over which comes first of all a
 	 * perf_order_reply: whether the process is what it was to be. */
 	SPAWN_OPENER,

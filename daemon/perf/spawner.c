@@ -124,6 +124,14 @@ int spawn_worker(struct spawner *s, int channel)
 	return pidfd < 0 ? -EPROTO : TAKE_FD(pidfd);
 }
 
+int spawn_keeper(struct spawner *s, int sock)
+{
+	const struct spawn_request q = {.seq = ++s->seq, .op = SPAWN_KEEPER};
+	_cleanup_close_ int none = -EBADF;
+
+	return ask(s->sock, &q, sock, &none);
+}
+
 /* Its first words: whether it is what it was to be. */
 static int spawn(int spawner_channel, enum spawn_op op, pid_t tid, int *ret_channel)
 {
