@@ -4,7 +4,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,15 +269,4 @@ int perf_order(
 	if (r == 0)
 		*ret_fd = TAKE_FD(fd);
 	return r;
-}
-
-bool perf_target_alive(int fd)
-{
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	struct f_owner_ex owner;
-
-	/* A pidfd has no owner, and what has one is always readable: see target_hold(). */
-	if (fcntl(fd, F_GETOWN_EX, &owner) == 0 && owner.pid > 0)
-		return true;
-	return poll(&p, 1, 0) == 0;
 }
