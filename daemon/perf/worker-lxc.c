@@ -173,7 +173,7 @@ _Noreturn void perf_worker_lxc(struct worker *w)
 	do {
 		worker_wait(w, w->channel, POLLIN, -1);
 		r = packet_serve(&l, &packet);
-		wire_fds_close(&packet.fds);
+		wire_fds_close(w, &packet.fds);
 	} while (r >= 0);
 	worker_done(w);
 }

@@ -99,7 +99,7 @@ _Noreturn void perf_worker_oci(struct worker *w)
 	o.w = w;
 	listener = listener_receive(&o);
 	if (listener < 0) {
-		wire_fds_close(&o.fds);
+		wire_fds_close(w, &o.fds);
 		worker_done(w);
 	}
 	worker_found(w, listener);

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #include "worker-wire.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "../cleanup.h"
@@ -15,17 +17,9 @@ static void fds_take(const struct cmsghdr *c, struct wire_fds *fds)
 {
 	size_t n = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
-	for (size_t i = 0; i < n; i++) {
-		int fd;
-
-		memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-		if (fds->n < WIRE_FDS_MAX) {
-			fds->fd[fds->n++] = fd;
-		} else {
-			fds->cut = true;
-			close(fd);
-		}
-	}
+	assert(n <= WIRE_FDS_MAX && fds->n <= WIRE_FDS_MAX);
+	memcpy(fds->fd + fds->n, CMSG_DATA(c), n * sizeof(int));
+	fds->n += (unsigned)n;
 }
 
 ssize_t wire_receive(int sock, void *buf, size_t size, struct wire_fds *fds)
@@ -40,22 +34,39 @@ ssize_t wire_receive(int sock, void *buf, size_t size, struct wire_fds *fds)
 		.msg_control = control.buf,
 		.msg_controllen = sizeof(control.buf)};
 	ssize_t n = recvmsg(sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c;
 
 	if (n < 0)
 		return -errno;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c))
-		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
-			fds_take(c, fds);
+	c = CMSG_FIRSTHDR(&msg);
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS)
+		fds_take(c, fds);
 	if (msg.msg_flags & MSG_CTRUNC)
 		fds->cut = true;
 	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
 }
 
-void wire_fds_close(struct wire_fds *fds)
+/* On the file system that /proc is? As it is known, without asking it. */
+static bool is_proc(const struct worker *w, int fd)
 {
-	for (unsigned i = 0; i < fds->n; i++)
-		close_fd(&fds->fd[i]);
+	const int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
+	struct statx st, proc;
+
+	return statx(fd, "", flags, STATX_INO, &st) == 0 &&
+	       statx(w->proc, "", flags, STATX_INO, &proc) == 0 &&
+	       st.stx_dev_major == proc.stx_dev_major && st.stx_dev_minor == proc.stx_dev_minor;
+}
+
+void wire_fds_close(struct worker *w, struct wire_fds *fds)
+{
+	for (unsigned i = 0; i < fds->n; i++) {
+		if (fds->fd[i] < 0 || worker_is_anon(w, fds->fd[i]) || is_proc(w, fds->fd[i]))
+			close_fd(&fds->fd[i]);
+		else
+			worker_strand(w, &fds->fd[i]);
+	}
 	fds->n = 0;
+	fds->cut = false;
 }
 
 bool wire_is_listener(const struct worker *w, int fd)

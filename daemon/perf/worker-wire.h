@@ -14,14 +14,15 @@ struct worker;
 struct wire_fds {
 	unsigned n;
 	bool cut; /* there were more */
-	int fd[WIRE_FDS_MAX];
+	int fd[2 * WIRE_FDS_MAX];
 };
 
-/* What there is, without waiting; its fds are added to *fds, the caller's. As recvmsg(2), but a
- * negative errno; larger than `size` (of SOCK_SEQPACKET): -EMSGSIZE. */
+/* What there is, without waiting; its fds, WIRE_FDS_MAX at most, are added to *fds, which has no
+ * more yet. As recvmsg(2), but a negative errno; larger than `size` (of SOCK_SEQPACKET): -EMSGSIZE.
+ */
 ssize_t wire_receive(int sock, void *buf, size_t size, struct wire_fds *fds);
-void wire_fds_close(struct wire_fds *fds);
-#define _cleanup_wire_fds_ __attribute__((cleanup(wire_fds_close)))
+/* Closes what can be closed: a file system of the peer's may make that wait for ever. */
+void wire_fds_close(struct worker *w, struct wire_fds *fds);
 
 /* A seccomp listener? Asks nobody's file system. */
 bool wire_is_listener(const struct worker *w, int fd);
