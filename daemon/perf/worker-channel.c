@@ -122,7 +122,6 @@ struct packet *worker_await(struct worker *w, uint32_t type, size_t size)
 {
 	struct packet *p;
 
-	/* However long the core takes, that is not this worker's fault. */
 	worker_idle(w);
 	while ((p = packet_take(w->core))) {
 		if (p->type == type && p->size == size)

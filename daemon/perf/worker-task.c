@@ -174,8 +174,11 @@ static bool task_holds(const struct worker *w, const struct task *t)
 static int facts_ask(struct worker *w, struct task *t)
 {
 	struct perf_ask ask = {.tid = t->tid};
-	int r = worker_send(w, PERF_FACTS, &ask, sizeof(ask), -EBADF);
+	int r;
 
+	/* However long the core takes, that is not this worker's fault. */
+	worker_idle(w);
+	r = worker_send(w, PERF_FACTS, &ask, sizeof(ask), -EBADF);
 	while (r >= 0) {
 		struct packet *p = worker_await(w, PERF_FACTS_ARE, sizeof(t->facts));
 

@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/pidfd.h>
 #include <sys/prctl.h>
@@ -420,4 +421,81 @@ int show_end(void **state)
 	free(s);
 	assert_false(patience_end());
 	return 0;
+}
+
+struct perf_event_attr *attr_of(struct order *o)
+{
+	return (struct perf_event_attr *)o->attr;
+}
+
+struct order software(int pid, int cpu)
+{
+	struct order o = {.pid = pid, .cpu = cpu, .group = -1, .flags = PERF_FLAG_FD_CLOEXEC};
+
+	attr_of(&o)->type = PERF_TYPE_SOFTWARE;
+	attr_of(&o)->config = PERF_COUNT_SW_TASK_CLOCK;
+	attr_of(&o)->size = PERF_ATTR_SIZE_VER5;
+	return o;
+}
+
+int call(const void *attr, const struct order *o)
+{
+	int fd = (int)syscall(
+		SYS_perf_event_open, attr, o->pid, o->cpu, o->group, (unsigned long)o->flags);
+
+	return fd < 0 ? -errno : fd;
+}
+
+/*
+ * In the client.
+ */
+
+int client_open(const void *data)
+{
+	const struct order *o = data;
+
+	return call(o->attr, o);
+}
+
+int client_close(const void *data)
+{
+	return close(*(const int *)data);
+}
+
+/* Is it an event, and of what flags? */
+int client_flags(const void *data)
+{
+	int fd = *(const int *)data;
+	uint64_t id = 0;
+
+	if (ioctl(fd, PERF_EVENT_IOC_ID, &id) < 0 || id == 0)
+		return -errno;
+	return fcntl(fd, F_GETFD);
+}
+
+static void burn(void)
+{
+	for (volatile unsigned i = 0; i < 20000000; i++)
+		;
+}
+
+/* Does it count what the client does? */
+int client_counts(const void *data)
+{
+	int fd = *(const int *)data;
+	uint64_t before = 0, after = 0;
+
+	if (read(fd, &before, sizeof(before)) != sizeof(before))
+		return -errno;
+	burn();
+	if (read(fd, &after, sizeof(after)) != sizeof(after))
+		return -errno;
+	return after > before;
+}
+
+int open_software(struct show *s, int pid, int cpu)
+{
+	struct order o = software(pid, cpu);
+
+	return show_run(s, client_open, &o, sizeof(o));
 }

@@ -65,3 +65,26 @@ void show_run_begin(struct show *s, client_fn fn, const void *data, size_t size)
 int show_result(struct show *s);
 /* The core serves until so. */
 bool show_until(struct show *s, bool (*is_so)(struct show *s));
+
+#define SKIP(s)           \
+	if ((s)->skipped) \
+	return
+
+/* What clients are asked for. */
+/* A call as the client makes it; `pad` is the test's own. */
+struct order {
+	uint8_t attr[200];
+	int32_t pid, cpu, group;
+	uint32_t pad;
+	uint64_t flags;
+};
+
+struct perf_event_attr *attr_of(struct order *o);
+struct order software(int pid, int cpu); /* task-clock, counted */
+int call(const void *attr, const struct order *o);
+
+int client_open(const void *data);   /* a struct order */
+int client_close(const void *data);  /* an int: its fd; and below */
+int client_flags(const void *data);  /* is it an event, and of what flags? */
+int client_counts(const void *data); /* 1: it counts what the client does */
+int open_software(struct show *s, int pid, int cpu);
