@@ -472,7 +472,7 @@ static int parse_verb_options(struct cursor *c, struct invocation *inv)
 
 static bool asks_daemon(const struct verb *verb)
 {
-	return verb->output != OUTPUT_TEXT;
+	return verb->output != OUTPUT_TEXT && verb->output != OUTPUT_VALUES;
 }
 
 static int parse_call(struct cursor *c, const char *environment, struct invocation *inv)

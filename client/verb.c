@@ -2,6 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "caps.h"
 #include "perf-config.h"
 #include "perf-run.h"
 #include "print.h"

@@ -158,6 +158,9 @@ static void test_calls(void **state)
 		{LINE("perf", "run", "--verbose", "--", "a", "--verbose"),
 			"perf run verbose=1 r:a r:--verbose"},
 		{LINE("perf", "config", "lxc"), "perf config s:lxc"},
+		{LINE("caps"), "caps"},
+		{LINE("caps", "7"), "caps i:7"},
+		{LINE("caps", "--recursive", "7"), "caps recursive=1 i:7"},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -261,6 +264,8 @@ static void test_option_errors(void **state)
 			"arguments"},
 		{LINE("perf", "revoke", "a", "cpu", "--kill", "b"),
 			"perf revoke: \"b\" is one argument too many"},
+		{LINE("caps", "0"), "caps: PID must be " PID_MUST ", not \"0\""},
+		{LINE("caps", "1", "2"), "caps: \"2\" is one argument too many"},
 		{LINE("perf", "run", "--json", "a"), "perf run: has nothing to print as JSON"},
 		{LINE("--json=x", "gpu", "list"), "unknown option \"--json=x\"; see `cgm --help`"},
 		{LINE("translate", "--json", "k"), "translate: has nothing to print as JSON"},
@@ -375,7 +380,7 @@ static void test_group_errors(void **state)
 	check_errors(rows, sizeof(rows) / sizeof(rows[0]));
 }
 
-/* Too few arguments for any verb that takes one, too many for the others. */
+/* Too few arguments for any verb that needs one, too many or bad ones for the others. */
 static void test_usage_lines(void **state)
 {
 	static const struct {
@@ -421,6 +426,7 @@ static void test_usage_lines(void **state)
 		{"perf show", "perf show"},
 		{"perf run", "perf run [--verbose] PROGRAM [ARG]..."},
 		{"perf config", "perf config RUNTIME"},
+		{"caps", "caps [--recursive] [PID]"},
 	};
 
 	assert_int_equal(n_verbs, sizeof(rows) / sizeof(rows[0]));
@@ -434,8 +440,9 @@ static void test_usage_lines(void **state)
 		strcpy(name, rows[i].name);
 		for (char *word = strtok(name, " "); word; word = strtok(NULL, " "))
 			words[n++] = word;
-		if (strlen(rows[i].usage) == strlen(rows[i].name))
+		if (parse(words, NULL, &inv, &error) == 0)
 			words[n++] = "x";
+		free(error);
 		assert_int_equal(parse(words, NULL, &inv, &error), -EINVAL);
 		line = strchr(error, '\n');
 		assert_non_null(line);
