@@ -212,7 +212,10 @@ static int run(const struct invocation *inv)
 
 static int failure_status(const struct invocation *inv)
 {
-	return inv->verb && inv->verb->output == OUTPUT_VERDICT ? EXIT_TROUBLE : EXIT_FAILURE;
+	bool asks = inv->verb && (inv->verb->output == OUTPUT_VERDICT ||
+					 inv->verb->output == OUTPUT_EXPLANATION);
+
+	return asks ? EXIT_TROUBLE : EXIT_FAILURE;
 }
 
 int cgm_run(int argc, char *const *argv)

@@ -47,7 +47,7 @@ static int hand_over(const struct invocation *inv, int listener, char **ret_erro
 
 /* The filter comes first: where a listener serves already, no daemon need be in reach. 1: that is
  * so. */
-static int trap(const struct invocation *inv, char **ret_error)
+int perf_trap(const struct invocation *inv, char **ret_error)
 {
 	OWN(own_fd) int listener = -EBADF;
 	int r = filter_load(&listener);
@@ -60,7 +60,7 @@ static int trap(const struct invocation *inv, char **ret_error)
 int perf_run(FILE *out, const struct invocation *inv, char **ret_error)
 {
 	enum escape escape = isatty(STDERR_FILENO) ? ESCAPE_ALL : ESCAPE_NONE;
-	int r = trap(inv, ret_error), error;
+	int r = perf_trap(inv, ret_error), error;
 
 	(void)out;
 	if (r < 0)

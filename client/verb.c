@@ -4,6 +4,7 @@
 
 #include "caps.h"
 #include "perf-config.h"
+#include "perf-explain.h"
 #include "perf-run.h"
 #include "print.h"
 #include "translate.h"
