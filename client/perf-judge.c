@@ -345,7 +345,7 @@ static void mend_call(const struct findings *f, const struct attempt *failed, st
 static void judge_mend(
 	const struct findings *f, const struct attempt *failed, struct explanation *e)
 {
-	if (is_absence(failed))
+	if (is_absence(failed) || f->paranoid_error == -ENOENT)
 		snprintf(e->who, sizeof(e->who),
 			"no command mends that: the host's kernel has no such event, or its driver "
 			"is "
@@ -365,7 +365,9 @@ static void judge_mend(
 			"no layer refused it: see errors in perf_event_open(2)");
 	else if (f->daemon != DAEMON_THERE)
 		mend_daemon(f, e);
-	else if (f->grant != GRANT_GIVEN)
+	else if (f->grant == GRANT_UNKNOWN)
+		mend(e, "you, here: it says what state perf is in", "cgm perf show");
+	else if (f->grant == GRANT_MISSING)
 		mend_grant(f, e);
 	else
 		mend_call(f, failed, e);

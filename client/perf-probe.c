@@ -233,6 +233,9 @@ static void probe_daemon(struct findings *f, const struct invocation *inv)
 	f->daemon = r == -ENOENT || r == -ECONNREFUSED ? DAEMON_ABSENT
 		    : r < 0			       ? DAEMON_MUTE
 						       : DAEMON_THERE;
+	/* of the two that were tried the first is the one to have */
+	if (f->daemon == DAEMON_ABSENT && !inv->address)
+		address = CGM_ADDRESS_DEFAULT;
 	keep_text(f->daemon_text, f->daemon == DAEMON_MUTE ? error : address);
 	if (r == 0)
 		ask_grant(f, bus, deadline);
