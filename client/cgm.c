@@ -15,6 +15,7 @@
 #include "json.h"
 #include "link.h"
 #include "own.h"
+#include "perf-event.h"
 #include "print.h"
 #include "translate.h"
 
@@ -205,6 +206,9 @@ static int run(const struct invocation *inv)
 		break;
 	case WISH_DEVICES_MAN:
 		devices_print_man(stdout);
+		break;
+	case WISH_EVENTS:
+		events_print_list(stdout);
 		break;
 	}
 	return EXIT_SUCCESS;

@@ -354,6 +354,7 @@ static const struct option options[] = {
 	{"--keys=man", .wish = WISH_KEYS_MAN},
 	{"--devices", .wish = WISH_DEVICES},
 	{"--devices=man", .wish = WISH_DEVICES_MAN},
+	{"--events", .wish = WISH_EVENTS},
 };
 
 static const struct option *option_find(const char *word, const char **ret_value)

@@ -27,6 +27,7 @@ enum wish {
 	WISH_KEYS_MAN,
 	WISH_DEVICES, /* --devices */
 	WISH_DEVICES_MAN,
+	WISH_EVENTS, /* --events */
 };
 
 /* One argument of a call; which member counts is said by arg_is_text(). */

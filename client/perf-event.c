@@ -32,6 +32,14 @@ const struct program *program_find(const char *path)
 	return NULL;
 }
 
+void events_print_list(FILE *out)
+{
+	for (size_t i = 0; i < sizeof(events) / sizeof(events[0]); i++)
+		fprintf(out, "%s\n", events[i].name);
+	for (size_t i = 0; i < sizeof(programs) / sizeof(programs[0]); i++)
+		fprintf(out, "%s\n", programs[i].name);
+}
+
 /* Those of policy/perf-items.h: none leads out of a folder. */
 static bool is_name(const char *text, size_t len, const char *more)
 {

@@ -11,6 +11,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #define EVENT_NAME_MAX 95
 
@@ -50,5 +51,9 @@ int event_resolve(struct event *event, const char *sysfs, const char *tracefs, i
 struct program {
 	const char *name, *needs, *likes, *note;
 };
+
+/* The text of `cgm --events`: all that can be named without a look at the host, and the programs.
+ */
+void events_print_list(FILE *out);
 
 const struct program *program_find(const char *path); /* by its last part; NULL: not known */

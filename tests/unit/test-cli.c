@@ -622,6 +622,7 @@ static void test_wishes(void **state)
 		{LINE("--keys=man"), WISH_KEYS_MAN, NULL},
 		{LINE("--devices"), WISH_DEVICES, NULL},
 		{LINE("--devices=man"), WISH_DEVICES_MAN, NULL},
+		{LINE("--events"), WISH_EVENTS, NULL},
 		{LINE("translate", "--help"), WISH_HELP, "translate"},
 		{LINE("device", "--help"), WISH_HELP, NULL, "device"},
 		{LINE("device", "-h", "set"), WISH_HELP, NULL, "device"},
