@@ -36,6 +36,7 @@ struct worker {
 	int core, spawner;
 	bool confine;
 	struct perf_registry *registry;
+	int registry_fd;
 	struct perf_serve serve;
 	struct perf_slot *slot; /* NULL: of OCI there is none yet */
 	int channel;		/* the listener or connection; -EBADF of a BROKER */

@@ -278,6 +278,19 @@ _Noreturn void worker_notify(struct worker *w)
  * The beginning.
  */
 
+/* One slot has one worker: that of a daemon which was killed may still be at it, and would forget
+ * what this one notes there. The lock is the process', and goes with it (fcntl(2)). */
+static bool slot_lock(const struct worker *w, uint32_t slot)
+{
+	struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = slot, .l_len = 1};
+	int r;
+
+	do
+		r = fcntl(w->registry_fd, F_SETLKW, &lock);
+	while (r < 0 && errno == EINTR);
+	return r == 0;
+}
+
 static bool serve_take(struct worker *w, struct packet *p)
 {
 	uint32_t slot;
@@ -290,7 +303,7 @@ static bool serve_take(struct worker *w, struct packet *p)
 	bucket_init(&w->bucket, w->serve.rate, w->serve.burst, worker_msec());
 	if (w->serve.kind == PERF_SERVE_OCI)
 		return true;
-	if (slot >= PERF_SLOTS_MAX)
+	if (slot >= PERF_SLOTS_MAX || !slot_lock(w, slot))
 		return false;
 	w->slot = &w->registry->slot[slot];
 	perf_ledger_unwatch(w->slot);
@@ -335,6 +348,9 @@ static bool begin(struct worker *w)
 	bool good = p && p->type == PERF_REGISTRY && p->fd >= 0 &&
 		    perf_registry_map(p->fd, &w->registry) >= 0;
 
+	/* Never closed, for that would give up the lock. */
+	if (good)
+		w->registry_fd = TAKE_FD(p->fd);
 	packet_free(p);
 	if (!good || own_files(w) < 0)
 		return false;

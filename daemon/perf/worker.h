@@ -24,7 +24,9 @@
 /* Over the channel, SOCK_SEQPACKET. From the core. */
 enum perf_to_worker {
 	PERF_REGISTRY,	/* first; carries the memfd */
-	PERF_SERVE,	/* second; carries the listener or connection, none of a BROKER */
+	PERF_SERVE,	/* second; carries the listener or connection, none of a BROKER. The worker
+			   waits until no other has the slot: it locks (F_SETLKW) the byte of the memfd
+			   that the slot's number says */
 	PERF_FACTS_ARE, /* to PERF_FACTS; carries the scope's directory (O_RDONLY) if result is 0 */
 	PERF_OPEN,	/* BROKER: carries the group's fd if there is one */
 	PERF_REVOKE,	/* BROKER: carries the cgroup's directory */
