@@ -24,6 +24,8 @@
 #include "op.h"
 #include "peer.h"
 #include "perf/keeper.h"
+#include "perf/perf.h"
+#include "perf/registry.h"
 #include "proc.h"
 #include "sandbox.h"
 #include "scm.h"
@@ -43,6 +45,8 @@
 #define FDS_PER_EXCHANGE 5
 /* Among them two for each porter that there may be, and one for each that is to end. */
 #define FDS_OWN 512
+/* A listener, its worker's channel and pidfd. */
+#define FDS_PERF (3 * PERF_SLOTS_MAX)
 /* A call that waits for a worker holds two directories a hierarchy, or one hierarchy's file too,
  * its victim and a pid namespace. */
 #define FDS_PER_HIERARCHY 2
@@ -110,18 +114,21 @@ static void bound_peers(struct manager *m)
 	rlim_t op = (rlim_t)m->hierarchies.n * FDS_PER_HIERARCHY + FDS_PER_OP;
 	rlim_t ops = op * (WORKERS_QUEUE_MAX + WORKERS_MAX);
 	rlim_t recent = RECENT_MAX * FDS_PER_RECENT, exchanges = EXCHANGES_MAX * FDS_PER_EXCHANGE;
-	rlim_t wanted = FDS_OWN + ops + recent + exchanges + (rlim_t)max * FDS_PER_PEER;
+	rlim_t perf = m->options->perf_off ? 0 : FDS_PERF;
+	rlim_t wanted = FDS_OWN + perf + ops + recent + exchanges + (rlim_t)max * FDS_PER_PEER;
 	rlim_t have = raise_fd_limit(wanted);
 
 	if (have < wanted) {
 		rlim_t own;
 
-		/* Where there are few, a sixteenth each must do for what calls leave open and for
-		 * exchanges, and an eighth for calls that wait, which are never that many. */
+		/* Where there are few, a sixteenth each must do for what calls leave open, for
+		 * exchanges and for perf, and an eighth for calls that wait, which are never that
+		 * many. */
 		recent = have / 16 < recent ? have / 16 : recent;
 		exchanges = have / 16 < exchanges ? have / 16 : exchanges;
 		ops = have / 8 < ops ? have / 8 : ops;
-		own = (have / 4 < FDS_OWN ? have / 4 : FDS_OWN) + ops + recent + exchanges;
+		perf = have / 16 < perf ? have / 16 : perf;
+		own = (have / 4 < FDS_OWN ? have / 4 : FDS_OWN) + perf + ops + recent + exchanges;
 		max = least(max, (unsigned)((have - own) / FDS_PER_PEER));
 		log_line(LOG_NOTICE, "the limit on open files allows %u clients, not %u", max,
 			o->max_peers);
@@ -404,6 +411,21 @@ static int start_devprog(struct manager *m)
 	return r;
 }
 
+/* NULL: it runs. */
+static const char *start_spawner(struct manager *m)
+{
+	int r;
+
+	if (m->options->perf_off)
+		return "turned off by --perf=off";
+	r = spawner_start(!m->options->no_sandbox, &m->spawner);
+	if (r == -EOPNOTSUPP)
+		return "the kernel has no perf_event_open";
+	if (r < 0)
+		log_line(LOG_WARNING, "starting perf's spawner: %s", strerror(-r));
+	return r < 0 ? "its processes could not be started; the log says why" : NULL;
+}
+
 static int confine(const struct manager *m)
 {
 	struct sandbox_bpf bpf;
@@ -423,6 +445,7 @@ static int confine(const struct manager *m)
 
 static int manager_start(struct manager *m)
 {
+	const char *no_perf;
 	int r = check_place();
 
 	if (r >= 0)
@@ -443,6 +466,7 @@ static int manager_start(struct manager *m)
 	r = zygote_start(!m->options->no_sandbox, &m->zygote);
 	if (r < 0)
 		return fail(r, "starting the porters' zygote");
+	no_perf = start_spawner(m);
 	r = devlocks_new(&m->devlocks);
 	if (r >= 0)
 		r = start_devprog(m);
@@ -469,8 +493,12 @@ static int manager_start(struct manager *m)
 		return fail(r, "starting the event loop");
 	read_policy(m);
 	r = listen_all(m);
-	if (r >= 0)
-		r = confine(m);
+	if (r < 0)
+		return r;
+	r = perf_new(m, m->spawner, no_perf, &m->perf);
+	if (r < 0)
+		return fail(r, "starting perf");
+	r = confine(m);
 	if (r < 0)
 		return r;
 	r = governed_walk(m->governed);
@@ -517,6 +545,7 @@ struct manager *manager_free(struct manager *m)
 	if (m->workers)
 		workers_finish(m->workers);
 	scm_finish(m);
+	perf_free(m->perf);
 	/* Exchanges outlive their peers, and so do their accounts. */
 	accounts_done(&m->accounts);
 	watch_free(m->watch);
@@ -526,6 +555,7 @@ struct manager *manager_free(struct manager *m)
 	porters_free(m->porters);
 	devprog_free(m->devprog);
 	devlocks_free(m->devlocks);
+	spawner_free(m->spawner);
 	zygote_free(m->zygote);
 	inspector_free(m->inspector);
 	grants_done(&m->grants);
