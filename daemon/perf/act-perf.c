@@ -10,7 +10,9 @@
 #include "../act.h"
 #include "../log.h"
 #include "../manager.h"
+#include "../peer.h"
 #include "grants.h"
+#include "perf.h"
 
 struct perf_asked *perf_asked_free(struct perf_asked *a)
 {
@@ -122,9 +124,19 @@ static void grant_run(struct op *op, struct target *t)
 	free(c);
 }
 
-const struct act act_grant_perf = {.run = grant_run};
+static void changed_settle(struct op *op, struct target *t)
+{
+	(void)t;
+	perf_changed(op->manager->perf);
+}
 
-static void revoke_run(struct op *op, struct target *t)
+const struct act act_grant_perf = {.run = grant_run, .settle = changed_settle};
+
+/*
+ * RevokePerf: what was opened by it is looked for, and ended if the call says so.
+ */
+
+static enum reason revoke_record(struct op *op, struct target *t)
 {
 	struct change *c = malloc(sizeof(*c));
 	int r = c ? change_begin(op, t, c) : -ENOMEM;
@@ -136,6 +148,65 @@ static void revoke_run(struct op *op, struct target *t)
 	if (r < 0)
 		change_fail(t, r);
 	free(c);
+	return t->reason;
 }
 
-const struct act act_revoke_perf = {.run = revoke_run};
+/* Nothing can be open: without perf there is nobody who would have opened it. */
+static int on_nothing(sd_event_source *source, void *userdata)
+{
+	struct op *op = userdata;
+
+	(void)source;
+	peer_answer(op);
+	return 0;
+}
+
+/* What the policy file gives to the very cgroup is not a call's to take. */
+static int policy_tell(void *userdata, const struct perf_level *level)
+{
+	struct op *op = userdata;
+
+	op->perf->left = *level->policy;
+	perf_items_intersect(&op->perf->left, &op->perf->items);
+	return 0;
+}
+
+static enum reason revoke_report(struct op *op, struct target *t)
+{
+	char path[PATH_TEXT_MAX + 1], text[PERF_RECORD_TEXT_MAX + 1];
+	struct perf_record left = {0};
+
+	if (!target_path(t, path) || perf_way(op->manager, t->h, path, policy_tell, op) < 0)
+		return REASON_INTERNAL;
+	left.given = op->perf->left;
+	if (left.given.n == 0 || perf_record_print(&left, text, sizeof(text)) < 0)
+		return REASON_OK;
+	op->reply.pairs = calloc(1, sizeof(*op->reply.pairs));
+	if (!op->reply.pairs)
+		return REASON_INTERNAL;
+	op->reply.pairs[0] = (struct reply_pair){strdup("policy"), strdup(text)};
+	op->reply.n_pairs = 1;
+	return REASON_OK;
+}
+
+static enum reason revoke_begin(struct op *op)
+{
+	struct target *t = &op->targets[0];
+	enum reason reason = revoke_record(op, t);
+	int r;
+
+	if (reason == REASON_OK)
+		perf_changed(op->manager->perf);
+	if (reason == REASON_OK)
+		reason = revoke_report(op, t);
+	if (reason != REASON_OK)
+		return reason;
+	if (perf_off(op->manager->perf))
+		r = sd_event_add_defer(op->manager->event, NULL, on_nothing, op);
+	else
+		r = perf_revoke_in(op->manager->perf, op, t->dir_fd,
+			op->request.options.given && op->request.options.kill, peer_answer);
+	return r >= 0 ? REASON_OK : r == -EDQUOT ? REASON_QUOTA : REASON_INTERNAL;
+}
+
+const struct act act_revoke_perf = {.begin = revoke_begin};

@@ -7,6 +7,7 @@
 
 struct perf_asked {
 	struct perf_items items; /* of `items`, or the one `item` */
+	struct perf_items left;	 /* RevokePerf: what the policy file gives all the same */
 };
 
 /* The words of the call, into op->perf: REASON_PERF_ITEM, with op->reply.detail. */

@@ -236,3 +236,55 @@ def test_perf_grant_policy(w):
     wait_until(lambda: "1 sections" in w.daemon.log()[before:], "the policy file is read again")
     equal(have(host, "/c1", "cpu", "gpu", "power", "kernel"), ["cpu", "kernel"])
 
+
+
+@test
+def test_perf_revoke_says_what_remains(w):
+    """Of what was opened, and of what the call cannot take."""
+    host = w.host()
+    make(HIERARCHY, "c1")
+    host.GrantPerf("/c1", ["cpu"])
+    report = dict(host.RevokePerf("/c1", ["cpu"], [("kill", ("b", True))]))
+    equal({k: report.get(k) for k in ("disabled", "holders", "killed", "unknown")},
+          dict.fromkeys(("disabled", "holders", "killed", "unknown"), "0"))
+    assert "remains" in report and "policy" not in report, report
+
+
+@bare
+def test_perf_revoke_of_the_policy(w):
+    path = f"{w.directory}/policy.conf"
+    with open(path, "w") as file:
+        os.fchmod(file.fileno(), 0o644)
+        file.write("[perf /c1]\ngrant = cpu gpu\n")
+    w.start("--policy", path)
+    host = w.host()
+    make(HIERARCHY, "c1")
+    equal(dict(host.RevokePerf("/c1", ["gpu", "power"], []))["policy"], "gpu")
+    equal(have(host, "/c1", "cpu", "gpu"), ["cpu", "gpu"])
+
+
+@test
+def test_perf_show(w):
+    """Host root sees all of it; others their own share."""
+    host, one = w.host(), w.container()
+    for client, whose in ((host, "everybody's"), (one, "yours")):
+        shown = dict(client.ShowPerf())
+        equal((shown["perf"], shown["whose"]), ("on", whose))
+        equal([shown[k] for k in ("listeners", "events", "calls", "refused", "dropped")], ["0"] * 5)
+        equal(shown["paranoid"], world.read("/proc/sys/kernel/perf_event_paranoid").strip())
+        assert "mlock" in shown["note"] and "kept" in shown, shown
+    assert "stuck" not in dict(one.ShowPerf())
+
+
+@bare
+def test_perf_off(w):
+    """Grants are kept all the same; nothing is opened by them."""
+    w.start("--perf=off")
+    host = w.host()
+    make(HIERARCHY, "c1")
+    shown = dict(host.ShowPerf())
+    equal((shown["perf"], shown["why"], "events" in shown), ("off", "turned off by --perf=off", False))
+    host.GrantPerf("/c1", ["cpu"])
+    equal(have(host, "/c1", "cpu"), ["cpu"])
+    equal(host.RevokePerf("/c1", ["cpu"], []), [])
+    equal(have(host, "/c1", "cpu"), [])
