@@ -12,6 +12,7 @@
 #include "governed.h"
 #include "log.h"
 #include "manager.h"
+#include "perf/perf.h"
 
 /* The kernel's word, where it has changed since it was looked at. */
 static void write_fail(struct target *t, int r)
@@ -89,6 +90,8 @@ void device_change_settle(struct op *op, struct target *t)
 
 	if (!c->written)
 		return;
+	/* Whoever may use a GPU may use its PMU. */
+	perf_changed(op->manager->perf);
 	if (!c->v1) {
 		r = governed_look(op->manager->governed, t->dir_fd, c->way->path);
 		governed_owe(op->manager->governed, t->dir_fd, op->account);

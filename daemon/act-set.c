@@ -16,6 +16,7 @@
 #include "log.h"
 #include "manager.h"
 #include "ops.h"
+#include "perf/perf.h"
 #include "value.h"
 
 /* One SetValue at work. */
@@ -311,6 +312,9 @@ static void set_settle(struct op *op, struct target *t)
 {
 	if (t->value.by_program)
 		devfiles_settle(op, t);
+	/* Whoever may use a GPU may use its PMU. */
+	if (t->value.by_program || (!t->h->v2 && hierarchy_governs_devices(t->h)))
+		perf_changed(op->manager->perf);
 }
 
 const struct act act_set = {.prepare = set_prepare, .run = set_run, .settle = set_settle};

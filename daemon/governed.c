@@ -16,6 +16,7 @@
 #include "devprog.h"
 #include "log.h"
 #include "manager.h"
+#include "perf/perf.h"
 #include "tree.h"
 
 #define BUCKETS 1024
@@ -488,7 +489,10 @@ static void renew_some(struct governed *g, uint64_t usec)
 		g->changed = false;
 		g->renewed = g->n;
 	}
-	if (g->renewed > 0)
+	/* Names of GPUs stand for others now. */
+	if (g->renewed == 0)
+		perf_changed(g->manager->perf);
+	else
 		(void)sd_event_source_set_time_relative(g->renewal, usec);
 	(void)sd_event_source_set_enabled(
 		g->renewal, g->renewed > 0 ? SD_EVENT_ONESHOT : SD_EVENT_OFF);

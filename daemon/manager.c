@@ -23,6 +23,7 @@
 #include "log.h"
 #include "op.h"
 #include "peer.h"
+#include "perf/grants.h"
 #include "perf/keeper.h"
 #include "perf/perf.h"
 #include "perf/registry.h"
@@ -341,8 +342,21 @@ static void read_policy(struct manager *m)
 
 static int on_reload(sd_event_source *source, const struct signalfd_siginfo *info, void *userdata)
 {
-	read_policy(userdata);
+	struct manager *m = userdata;
+
+	read_policy(m);
+	/* What root has written by hand counts from now on, too. */
+	perf_records_forget();
+	perf_changed(m->perf);
 	return 0;
+}
+
+static void on_devices(void *userdata)
+{
+	struct manager *m = userdata;
+
+	governed_changed(m->governed);
+	perf_changed(m->perf);
 }
 
 static int on_inspector_end(sd_event_source *source, int fd, uint32_t revents, void *userdata)
@@ -488,7 +502,7 @@ static int manager_start(struct manager *m)
 	if (r >= 0)
 		r = governed_new(m, &m->governed);
 	if (r >= 0)
-		r = devnames_new(m->event, governed_changed, m->governed, &m->devnames);
+		r = devnames_new(m->event, on_devices, m, &m->devnames);
 	if (r < 0)
 		return fail(r, "starting the event loop");
 	read_policy(m);

@@ -8,6 +8,7 @@
 #include "cleanup.h"
 #include "facts.h"
 #include "manager.h"
+#include "perf/perf.h"
 
 static void value_api_version(struct peer *peer, struct reply *ret)
 {
@@ -63,6 +64,7 @@ static void value_Features(struct peer *peer, struct reply *ret)
 		/* A program for each distinct policy: storage is what the kernel lacks. */
 		{"devices-programs", kind == DEVPROG_PROGRAMS},
 		{"gpu", m->devnames},
+		{"perf", !perf_off(m->perf)},
 	};
 	const size_t max = sizeof(features) / sizeof(features[0]);
 	size_t n = 0;

@@ -224,12 +224,14 @@ def test_features(w):
         return told
     v1 = ["devices-v1"] if world.have("devices") and not PURE else []
     v2 = ["devices-v2"] if world.have("unified") else []
-    equal(features("--device-programs", "off"), v1 + ["gpu"])
-    equal(features("--device-programs", "programs"), v1 + v2 + ["devices-programs"] * len(v2) + ["gpu"])
-    equal(features("--device-programs", "storage"), v1 + v2 + ["gpu"])
+    rest = ["gpu"] + ["perf"] * os.path.exists("/proc/sys/kernel/perf_event_paranoid")
+    equal(features("--device-programs", "off"), v1 + rest)
+    equal(features("--device-programs", "programs"), v1 + v2 + ["devices-programs"] * len(v2) + rest)
+    equal(features("--device-programs", "storage"), v1 + v2 + rest)
+    equal(features("--device-programs", "off", "--perf=off"), v1 + ["gpu"])
     assert features()[:len(v1 + v2)] == v1 + v2
     if v1:
-        equal(features("-M", "devices", "--device-programs", "off"), ["gpu"])
+        equal(features("-M", "devices", "--device-programs", "off"), rest)
 
 
 @bare
