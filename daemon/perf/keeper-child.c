@@ -8,7 +8,6 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <seccomp.h>
-#include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -335,9 +334,9 @@ static int confine_it(void)
 	struct sock_fprog filter = {0};
 	int r = sandbox_only(calls, sizeof(calls) / sizeof(*calls), &filter);
 
+	/* Not freed: to give memory back takes a call that does not pass. */
 	if (r == 0)
 		r = sandbox_load(&filter);
-	free(filter.filter);
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
