@@ -86,7 +86,7 @@ static ssize_t memory_read(pid_t tid, uint64_t address, void *buf, size_t size)
 	ssize_t n = process_vm_readv(tid, &to, 1, &from, 1, 0);
 
 	if (n < 0)
-		return errno == ESRCH ? -ESRCH : -EFAULT;
+		return errno == EFAULT ? -EFAULT : errno == ESRCH ? -ESRCH : -EACCES;
 	return n;
 }
 
@@ -263,6 +263,16 @@ static int event_of(struct worker *w, struct worker_call *call, struct task *t, 
 	return r < 0 ? r : TAKE_FD(event);
 }
 
+/* For the statistics. */
+static void count(struct worker *w, int r)
+{
+	atomic_fetch_add(&w->slot->calls, 1);
+	if (r == -ESTALE)
+		atomic_fetch_add(&w->slot->dropped, 1);
+	else if (r < 0)
+		atomic_fetch_add(&w->slot->refused, 1);
+}
+
 int call_make(struct worker *w, struct worker_call *call, struct worker_answer *ret)
 {
 	struct task *t;
@@ -284,11 +294,7 @@ int call_make(struct worker *w, struct worker_call *call, struct worker_answer *
 		ret->fd = r;
 	else
 		ret->err = r;
-	atomic_fetch_add(&w->slot->calls, 1);
-	if (r == -ESTALE)
-		atomic_fetch_add(&w->slot->dropped, 1);
-	else if (r < 0)
-		atomic_fetch_add(&w->slot->refused, 1);
+	count(w, r);
 	return r == -ESTALE ? r : 0;
 }
 
@@ -319,8 +325,9 @@ int worker_handle(struct worker *w, int listener, const struct seccomp_notif *no
 	r = attr_read(call.tid, args[0], &call.attr);
 	if (r == 0)
 		return call_make(w, &call, ret);
-	if (!worker_valid(listener, call.id))
-		return -ESTALE;
 	ret->err = r;
-	return 0;
+	if (!worker_valid(listener, call.id))
+		r = -ESTALE;
+	count(w, r);
+	return r == -ESTALE ? r : 0;
 }

@@ -29,7 +29,8 @@ struct worker_opener {
 
 /* Calls a second, and at once: in thousandths of a call. */
 struct worker_bucket {
-	uint64_t rate, burst, level, msec;
+	uint64_t rate, msec;
+	int64_t burst, level;
 };
 
 struct worker {
@@ -215,6 +216,10 @@ int quota_prune(struct worker *w);
 void bucket_init(struct worker_bucket *b, uint32_t rate, uint32_t burst, uint64_t now);
 /* 0: one was taken; else the ms until there is one. */
 int bucket_take(struct worker_bucket *b, uint64_t now);
+/* What cost as much as so many calls more: the next ones wait for it. */
+void bucket_charge(struct worker_bucket *b, unsigned calls);
+#define COST_FACTS 3   /* a question to the core */
+#define COST_CALLER 15 /* two processes of its own */
 
 /*
  * Events that the tasks of a cgroup and below hold (worker-scan.c).

@@ -101,6 +101,7 @@ static int caller_order(struct worker *w, const struct worker_call *call,
 	_cleanup_close_ int channel = -EBADF;
 	int r;
 
+	bucket_charge(&w->bucket, COST_CALLER);
 	r = spawn_caller(w->spawner, call->tid, &channel);
 	if (r < 0)
 		return r == -ESRCH ? -ESTALE : -EAGAIN;

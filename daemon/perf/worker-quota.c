@@ -9,6 +9,7 @@
  * opened is looked for among the fds of the tasks in the scope, which is slower.
  */
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +34,7 @@ void bucket_init(struct worker_bucket *b, uint32_t rate, uint32_t burst, uint64_
 {
 	*b = (struct worker_bucket){
 		.rate = rate ? rate : 1,
-		.burst = (uint64_t)(burst ? burst : 1) * 1000,
+		.burst = (int64_t)(burst ? burst : 1) * 1000,
 		.msec = now,
 	};
 	b->level = b->burst;
@@ -42,18 +43,29 @@ void bucket_init(struct worker_bucket *b, uint32_t rate, uint32_t burst, uint64_
 int bucket_take(struct worker_bucket *b, uint64_t now)
 {
 	uint64_t gone = now > b->msec ? now - b->msec : 0;
+	uint64_t missing = (uint64_t)(b->burst - b->level);
 
-	/* In thousandths: `rate` of them are one millisecond's. Bounded before it is multiplied. */
-	if (gone > b->burst / b->rate + 1)
-		gone = b->burst / b->rate + 1;
-	b->level += gone * b->rate;
-	if (b->level > b->burst)
+	/* In thousandths: `rate` of them are one millisecond's. */
+	if (gone > missing / b->rate)
 		b->level = b->burst;
+	else
+		b->level += (int64_t)(gone * b->rate);
 	b->msec = now;
-	if (b->level < 1000)
-		return (int)((1000 - b->level + b->rate - 1) / b->rate);
+	if (b->level < 1000) {
+		uint64_t wait = ((uint64_t)(1000 - b->level) + b->rate - 1) / b->rate;
+
+		return wait < INT_MAX ? (int)wait : INT_MAX;
+	}
 	b->level -= 1000;
 	return 0;
+}
+
+void bucket_charge(struct worker_bucket *b, unsigned calls)
+{
+	/* However deep the debt: a burst's worth is paid back some time. */
+	b->level -= (int64_t)calls * 1000;
+	if (b->level < -b->burst)
+		b->level = -b->burst;
 }
 
 /*

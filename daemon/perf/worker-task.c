@@ -178,6 +178,7 @@ static int facts_ask(struct worker *w, struct task *t)
 
 	/* However long the core takes, that is not this worker's fault. */
 	worker_idle(w);
+	bucket_charge(&w->bucket, COST_FACTS);
 	r = worker_send(w, PERF_FACTS, &ask, sizeof(ask), -EBADF);
 	while (r >= 0) {
 		struct packet *p = worker_await(w, PERF_FACTS_ARE, sizeof(t->facts));

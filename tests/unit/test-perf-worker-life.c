@@ -291,6 +291,11 @@ static void test_bucket(void **state)
 	assert_int_equal(bucket_take(&b, UINT64_MAX / 2), 0);
 	assert_int_equal(bucket_take(&b, 7), 0);
 	assert_int_equal(bucket_take(&b, 7), 100);
+	/* What cost more is paid back, but no more than a burst. */
+	bucket_charge(&b, 1);
+	assert_int_equal(bucket_take(&b, 7), 200);
+	bucket_charge(&b, 1000000);
+	assert_int_equal(bucket_take(&b, 7), 400);
 	bucket_init(&b, 0, 0, 0);
 	assert_int_equal(bucket_take(&b, 0), 0);
 	assert_int_equal(bucket_take(&b, 0), 1000);
