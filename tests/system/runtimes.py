@@ -49,8 +49,8 @@ def rule(allow, access, kind=None, major=None, minor=None):
     return {key: value for key, value in found.items() if value is not None}
 
 
-def bundle(directory, cgroup, rules):
-    """A container of its own mounts and little else that sleeps."""
+def bundle(directory, cgroup, rules, change):
+    """A container of its own mounts and little else that sleeps; change() alters its configuration."""
     root = f"{directory}/root"
     for name in ("usr", "proc", "dev", "sys"):
         os.makedirs(f"{root}/{name}")
@@ -69,17 +69,17 @@ def bundle(directory, cgroup, rules):
                   "cgroupsPath": f"/{cgroup}", "resources": {"devices": rules}},
     }
     with open(f"{directory}/config.json", "w") as file:
-        json.dump(config, file)
+        json.dump(change(config), file)
 
 
 class Container:
     """Runs until close()."""
 
-    def __init__(self, directory, runtime, cgroup, rules):
+    def __init__(self, directory, runtime, cgroup, rules, change=lambda config: config):
         self.directory, self.cgroup = f"{directory}/{runtime}", cgroup
         self.command = [*RUNTIMES[runtime], "--root", f"{self.directory}/state"]
         os.makedirs(self.directory)
-        bundle(self.directory, cgroup, rules)
+        bundle(self.directory, cgroup, rules, change)
         self.environment = dict(os.environ)
         if runtime == "crun" and not may_raise():
             self.environment["LD_PRELOAD"] = self.no_limit()
@@ -92,6 +92,7 @@ class Container:
         return library
 
     def run(self, *words):
+        """What it prints; it must succeed."""
         command = [*self.command, *words]
         if not PURE:
             command = ["unshare", "-m", "sh", "-c", SHOW, where("unified", ""), *command]
@@ -99,7 +100,9 @@ class Container:
             code = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                   env=self.environment, timeout=300).returncode
             log.seek(0)
-            assert code == 0, f"{' '.join(words[:2])}: {log.read()}"
+            text = log.read()
+        assert code == 0, f"{' '.join(words[:2])}: {text}"
+        return text
 
     def close(self):
         self.run("delete", "--force", self.cgroup)

@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Perf in containers of real runtimes, with the configuration that is shipped for them."""
+
+import errno
+import json
+import os
+import re
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+
+import perf
+import runtimes
+from harness import Skip, bare, equal
+from test_perf_grants import HIERARCHY
+from world import BASE, RANGE, make
+
+SOURCES = os.path.join(os.path.dirname(__file__), "../../client/profiles")
+KEYCTL = """
+import ctypes, errno
+libc = ctypes.CDLL(None, use_errno=True)
+libc.syscall({"x86_64": 250}.get(os.uname().machine, 219), 0, -3, 0)
+print("keyctl:", errno.errorcode[ctypes.get_errno()])
+"""
+# What the program in the container says: which errno, or that the event counts.
+ASK = """
+import ctypes, errno, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+cpu = min(os.sched_getaffinity(0))
+os.sched_setaffinity(0, [cpu])
+attr = bytearray(struct.pack("=IIQ", 1, 112, 1) + bytes(96))
+fd = libc.syscall(%d, (ctypes.c_char * 112).from_buffer(attr), -1, cpu, -1, 8)
+if fd < 0:
+    print("perf:", errno.errorcode[ctypes.get_errno()])
+else:
+    for i in range(1000000): pass
+    print("perf:", "counts" if struct.unpack("=Q", os.read(fd, 8))[0] > 0 else "silent")
+""" % (perf.NR_PERF or 0)
+PYTHON = ["/usr/bin/python3", "-SIc", ASK]
+
+
+def said(text):
+    return re.findall(r"^perf: (\w+)", text, re.MULTILINE)
+
+
+def unprivileged(config):
+    """With a user namespace, and the profile handed to the daemon as `cgm perf config oci` says."""
+    config["linux"]["namespaces"].append({"type": "user"})
+    ids = [{"containerID": 0, "hostID": BASE, "size": RANGE}]
+    config["linux"].update(uidMappings=ids, gidMappings=ids)
+    made = subprocess.run(["jq", "-f", f"{SOURCES}/oci.jq"], input=json.dumps(config), text=True,
+                          stdout=subprocess.PIPE, check=True)
+    return json.loads(made.stdout)
+
+
+def need_runtime(*programs):
+    perf.need(*programs)
+    if perf.paranoid() < 2:
+        raise Skip("this host has lowered perf_event_paranoid")
+
+
+@bare
+def test_perf_crun(w):
+    """Without a grant, with one, and with none again: what runs there, and what is started there later."""
+    need_runtime("crun", "jq", "perf")
+    if runtimes.missing("crun"):
+        raise Skip(runtimes.missing("crun"))
+    w.start()
+    host, cgroup = w.host(), f"perf-{os.getpid()}"
+    container = runtimes.Container(w.directory, "crun", cgroup, [runtimes.rule(True, "rwm")], unprivileged)
+    try:
+        equal(said(container.run("exec", cgroup, *PYTHON)), ["EACCES"])
+        host.GrantPerf(f"/{cgroup}", ["cpu"])
+        equal(said(container.run("exec", cgroup, *PYTHON)), ["counts"])
+        text = container.run("exec", cgroup, "perf", "stat", "-a", "-x,", "-e", "task-clock", "sleep", "0.1")
+        assert perf.counts(text).get("task-clock") is not None, text
+        host.RevokePerf(f"/{cgroup}", ["cpu"], [])
+        equal(said(container.run("exec", cgroup, *PYTHON)), ["EACCES"])
+    finally:
+        container.close()
+
+
+class Lxc:
+    """A container of LXC's with little more than a user namespace, and the two lines that are shipped."""
+
+    def __init__(self, w, cgroup, profile="lxc"):
+        self.directory, self.name = f"{w.directory}/lxc", f"perf{os.getpid()}"
+        root = f"{self.directory}/root"
+        for name in ("usr", "proc", "dev", "sys", "out"):
+            os.makedirs(f"{root}/{name}")
+        for name in ("bin", "lib", "lib64"):
+            if os.path.exists(f"/{name}"):
+                os.symlink(f"usr/{name}", f"{root}/{name}")
+        for name in ("", "dev", "out"):
+            os.chown(f"{root}/{name}", BASE, BASE)
+        lines = [f"lxc.uts.name = {self.name}", f"lxc.rootfs.path = dir:{root}",
+                 f"lxc.idmap = u 0 {BASE} {RANGE}", f"lxc.idmap = g 0 {BASE} {RANGE}",
+                 # By the cgroup of process 1 it is not told where the cage is.
+                 "lxc.cgroup.relative = 1", "lxc.net.0.type = empty", "lxc.autodev = 0", "lxc.tty.max = 0", "lxc.pty.max = 8",
+                 "lxc.mount.auto = proc", "lxc.mount.entry = /usr usr none ro,rbind 0 0",
+                 "lxc.apparmor.profile = unconfined", f"lxc.cgroup.dir.container = {cgroup}",
+                 f"lxc.cgroup.dir.monitor = {cgroup}-monitor"]
+        with open(f"{self.directory}/config", "w") as file:
+            file.write("\n".join([*lines, self.shipped(profile)]))
+
+    @staticmethod
+    def shipped(profile):
+        """What `cgm perf config lxc` shows, where it is not installed yet; with the profile of that name."""
+        profiles = os.path.join(os.environ["CGMD_BUILD"], "client/profiles")
+        with open(f"{profiles}/lxc.conf") as file:
+            return re.sub(r"(?m)(?<=^lxc\.seccomp\.profile = ).*", f"{profiles}/{profile}.seccomp", file.read())
+
+    def run(self, *command):
+        """What a command says that runs as its init."""
+        shell = ["/bin/sh", "-c", 'PATH=/usr/bin exec "$@" >/out/said 2>&1', "sh", *command]
+        # Without newuidmap it writes the maps by itself, whatever /etc/subuid says.
+        done = subprocess.run([shutil.which("lxc-start"), "-F", "-n", self.name, "-P", self.directory, "-f",
+                               f"{self.directory}/config", "-l", "INFO", "-o", f"{self.directory}/log", "--", *shell],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env={**os.environ, "PATH": "/nonexistent"}, timeout=120)
+        try:
+            with open(f"{self.directory}/root/out/said") as file:
+                return file.read()
+        except FileNotFoundError:
+            with open(f"{self.directory}/log") as file:
+                raise AssertionError(f"lxc-start: {done.stdout} {file.read()[-3000:]}") from None
+
+
+@bare
+def test_perf_lxc(w):
+    need_runtime("lxc-start", "perf")
+    w.start()
+    host = w.host()
+    lxc = Lxc(w, "c1/lxc")
+    equal(said(lxc.run(*PYTHON)), ["EACCES"])
+    host.GrantPerf("/c1", ["cpu"])
+    equal(said(lxc.run(*PYTHON)), ["counts"])
+    text = lxc.run("perf", "stat", "-a", "-x,", "-e", "task-clock", "sleep", "0.1")
+    assert perf.counts(text).get("task-clock") is not None, text
+
+
+# Three devices: what the next proxy said of each.
+MAKE_NODES = """
+import errno, os, stat
+for name in "abc":
+    try:
+        os.mknod("/out/" + name, stat.S_IFCHR | 0o600, os.makedev(1, 3))
+        print("node:", "made" if os.path.exists("/out/" + name) else "answered")
+    except OSError as error:
+        print("node:", errno.errorcode[error.errno])
+"""
+CALL, RESPONSE = struct.Struct("=QiiHHHHQ80s24s"), struct.Struct("=QqiI")
+CONTINUE = 1
+
+
+class NextProxy(threading.Thread):
+    """As Proxmox's: one answer (errno, flags) for each message that comes."""
+
+    def __init__(self, path, *answers):
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.socket.bind(path)
+        self.socket.listen()
+        self.answers, self.seen = answers, []
+        self.start()
+
+    def run(self):
+        connection, _ = self.socket.accept()
+        for number, flags in self.answers:
+            data, fds, _, _ = socket.recv_fds(connection, 4096, 8)
+            *head, cookie, notif, _ = CALL.unpack_from(data)
+            self.seen.append((len(fds), data[CALL.size:]))
+            for fd in fds:
+                os.close(fd)
+            answer = RESPONSE.pack(struct.unpack_from("=Q", notif)[0], 0, -number, flags)
+            connection.send(CALL.pack(*head, 0, notif, answer))
+
+
+@bare
+def test_perf_lxc_next(w):
+    """Proxmox with features mknod=1: devices are made by its own proxy, perf events by the daemon."""
+    need_runtime("lxc-start")
+    path = f"{w.directory}/next"
+    proxy = NextProxy(path, (errno.EEXIST, 0), (0, 0), (0, CONTINUE))
+    w.start("--lxc-next", path)
+    make(HIERARCHY, "c1")
+    w.host().GrantPerf("/c1", ["cpu"])
+    lxc = Lxc(w, "c1/lxc", "proxmox-mknod")
+    with open(f"{lxc.directory}/config", "a") as config:
+        config.write("lxc.seccomp.notify.cookie = 100\n")
+    text = lxc.run("/usr/bin/python3", "-SIc", MAKE_NODES + ASK)
+    # In the end it was up to the kernel, which makes no devices in user namespaces.
+    equal(re.findall(r"node: (\w+)", text), ["EEXIST", "answered", "EPERM"])
+    equal(said(text), ["counts"])
+    equal(proxy.seen, [(3, b"100")] * 3)
+    text = lxc.run("/usr/bin/python3", "-SIc", "import os\n" + KEYCTL)
+    equal(re.findall(r"keyctl: (\w+)", text), ["ENOSYS"])
+
+
+@bare
+def test_perf_lxc_no_next(w):
+    """It is not there: ENOSYS, and nobody waits."""
+    need_runtime("lxc-start")
+    w.start("--lxc-next", f"{w.directory}/nobody")
+    lxc = Lxc(w, "c1/lxc", "proxmox-keyctl-mknod")
+    equal(re.findall(r"node: (\w+)", lxc.run("/usr/bin/python3", "-SIc", MAKE_NODES)), ["ENOSYS"] * 3)
