@@ -184,6 +184,11 @@ static struct perf_wait *wait_find(struct perf_life *l, uint64_t cookie, bool re
 
 static void kernel_says(struct reply *reply, int err)
 {
+	/* As the caller itself would have heard: it has no more right than that. */
+	if (err == -EACCES || err == -EPERM) {
+		reply->reason = REASON_PERF_GRANT;
+		return;
+	}
 	reply->reason = REASON_KERNEL;
 	reply->detail = strdup(strerror(-err));
 }

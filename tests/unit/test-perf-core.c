@@ -772,6 +772,12 @@ static void test_open(void **state)
 	assert_int_equal(n_done, 3);
 	assert_int_equal(c->reply.reason, REASON_KERNEL);
 	assert_string_equal(c->reply.detail, strerror(ENOENT));
+	reply_done(&c->reply);
+	c->reply = (struct reply){0};
+	assert_int_equal(perf_open_for(f->perf, c, -EBADF, on_done), 0);
+	say_opened(1, hear_open(1, false), -EACCES, REASON_OK, -EBADF);
+	turn(f);
+	assert_int_equal(c->reply.reason, REASON_PERF_GRANT);
 	close(event);
 	op_gone(a);
 	op_gone(b);
