@@ -327,10 +327,6 @@ static int confine_it(void)
 		SCMP_SYS(ioctl),
 		SCMP_SYS(clock_gettime),
 		SCMP_SYS(clock_gettime64),
-		/* Memory that is given back. */
-		SCMP_SYS(brk),
-		SCMP_SYS(munmap),
-		SCMP_SYS(madvise),
 		SCMP_SYS(restart_syscall),
 		SCMP_SYS(rt_sigreturn),
 		SCMP_SYS(exit_group),
