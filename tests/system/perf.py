@@ -302,6 +302,15 @@ def spinner(seconds, name="perf-inside"):
     return ["/usr/bin/python3", "-SIc", f"open('/proc/self/comm', 'w').write({name!r})\n" + SPIN % seconds]
 
 
+def run_on(name="perf-inside"):
+    """In an agent: a program that keeps a CPU busy until burnt(); its pid. Unlike what is only forked it may be
+    looked at as a debugger does by whoever has its ids."""
+    with subprocess.Popen(spinner(1e6, name), stdout=subprocess.DEVNULL) as running:
+        agent.here.setdefault("burners", []).append(running.pid)
+        running.returncode = 0
+    return running.pid
+
+
 def burn(name="perf-outside"):
     """In an agent: keeps all CPUs busy until it is ended; the pids."""
     pids = agent.here.setdefault("burners", [])
