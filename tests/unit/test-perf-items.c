@@ -10,6 +10,9 @@
 
 #include "../../policy/perf-items.h"
 
+/* as long as a name may be */
+#define TEN "1234567890"
+#define LONGEST "pmu:" TEN TEN TEN TEN TEN TEN TEN TEN TEN "12345"
 #define N(array) (sizeof(array) / sizeof((array)[0]))
 
 /* Of a text as records have it. */
@@ -52,17 +55,13 @@ static void test_item(void **state)
 {
 	static const char *const good[] = {"cpu", "kernel", "gpu", "power", "pmu:i915",
 		"pmu:uncore_imc_0", "pmu:i915-0000_03_00.0", "pmu:...", "pmu:.a",
-		"tracepoint:sched:sched_switch", "tracepoint:a:b",
-		"pmu:1234567890123456789012345678901234567890123456789012345678901234567890123456"
-		"7890123456789012345"};
+		"tracepoint:sched:sched_switch", "tracepoint:a:b", LONGEST};
 	static const char *const bad[] = {"", " ", "cpu ", "CPU", "cpux", "cpu:", "cpu:0",
 		"gpu:i915", "pmu", "pmu:", "pmu:a:b", "pmu:.", "pmu:..", "pmu:a/b", "pmu:../a",
 		"pmu:a b", "pmu:a\n", "pmu:a|b", "pmu:\xc3\xa4", "pmu:a*", "tracepoint",
 		"tracepoint:", "tracepoint:sched", "tracepoint:sched:", "tracepoint::a",
 		"tracepoint:a:b:c", "tracepoint:..:b", "tracepoint:a:..", "tracepoint:a:.",
-		"tracepoint:a/b:c", "all", "|",
-		"pmu:1234567890123456789012345678901234567890123456789012345678901234567890123456"
-		"78901234567890123456"};
+		"tracepoint:a/b:c", "all", "|", LONGEST "6"};
 
 	(void)state;
 	for (size_t k = 0; k < N(good); k++) {
