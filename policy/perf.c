@@ -100,7 +100,9 @@ static void classify_hardware(const struct perf_grant *g, uint64_t config, struc
 	const struct perf_pmu *pmu = type ? pmu_find(g, type) : NULL;
 
 	if (type && !(pmu && pmu->cpu && pmu->scoped)) {
-		classify_pmu(g, type, class);
+		/* the kernel's own types are none that could be named there */
+		if (type >= PERF_TYPE_MAX)
+			classify_pmu(g, type, class);
 		return;
 	}
 	class->where = PERF_WHERE_HARDWARE;

@@ -110,9 +110,10 @@ static void check_attr(const struct perf_attr *of)
 
 static void check_user_side(const struct perf_event_attr *a)
 {
-	bool software = a->type == PERF_TYPE_SOFTWARE || a->type == PERF_TYPE_TRACEPOINT;
+	uint32_t by = counted_by(a);
+	bool numbers = by == PERF_TYPE_SOFTWARE || by == PERF_TYPE_TRACEPOINT || by == MSR;
 
-	if (!is_device(counted_by(a)) && ((!software && a->type != MSR) || a->sample_period))
+	if (!is_device(by) && (!numbers || a->sample_period))
 		CHECK(a->exclude_kernel);
 	if (a->sample_type & PERF_SAMPLE_CALLCHAIN)
 		CHECK(a->exclude_callchain_kernel);
