@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "filter.h"
@@ -128,6 +129,24 @@ static bool notify_exists(void)
 	return syscall(SYS_seccomp, SECCOMP_GET_ACTION_AVAIL, 0, &action) == 0;
 }
 
+/* no_new_privs is for good, so whether there is any use in it is tried in a child. */
+static int program_try(const struct sock_fprog *program)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		int r = prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ? -errno
+								   : program_listen(program);
+
+		_exit(r < 0 ? -r : 0);
+	}
+	/* what it cannot tell is found out in earnest */
+	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
+		return 0;
+	return -WEXITSTATUS(status);
+}
+
 int filter_load(int *ret_listener)
 {
 	struct sock_fprog program = {0};
@@ -141,8 +160,11 @@ int filter_load(int *ret_listener)
 		return r;
 	bytes = (char *)program.filter;
 	r = program_listen(&program);
-	if (r == -EACCES && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
-		r = program_listen(&program);
+	if (r == -EACCES) {
+		r = program_try(&program);
+		if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0)
+			r = program_listen(&program);
+	}
 	if (r < 0)
 		return r;
 	*ret_listener = r;

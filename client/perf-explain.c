@@ -129,6 +129,21 @@ static json_t *layers_json(const struct explanation *e)
 	return array;
 }
 
+static json_t *attempts_json(const struct findings *f)
+{
+	json_t *array = json_array();
+
+	for (unsigned i = 0; array && i < f->n; i++) {
+		const struct attempt *a = &f->attempts[i];
+
+		json_array_append_new(
+			array, json_pack("{s:s, s:b, s:b, s:i}", "event", a->name, "all_processes",
+				       a->target == TARGET_CPU, "needed", !a->optional, "errno",
+				       a->lookup ? -a->lookup : -a->result));
+	}
+	return array;
+}
+
 static json_t *text_json(const char *text)
 {
 	return *text ? json_string(text) : json_null();
@@ -163,9 +178,10 @@ static int print_explanation(FILE *out, const struct invocation *inv, const stru
 		return -ENOMEM;
 	if (!inv->json)
 		return print_lines(out, e, note, layers, terminal);
-	all = json_pack("{s:s, s:O, s:o, s:o, s:o, s:o}", "verdict", verdict_names[e->verdict],
-		"layers", layers, "item", text_json(f->item), "command", text_json(e->command),
-		"who", text_json(e->who), "note", text_json(note));
+	all = json_pack("{s:s, s:o, s:O, s:o, s:o, s:o, s:o}", "verdict", verdict_names[e->verdict],
+		"attempts", attempts_json(f), "layers", layers, "item", text_json(f->item),
+		"command", text_json(e->command), "who", text_json(e->who), "note",
+		text_json(note));
 	return all ? json_print(out, all, terminal) : -ENOMEM;
 }
 

@@ -28,7 +28,9 @@ struct attempt {
 	int cpu;
 	bool optional; /* its program goes on without it */
 	int lookup; /* 0; -ENOENT: sysfs or tracefs has no such thing; else why it cannot be read */
-	int result; /* 0 or a negative errno; what cannot be looked up is not tried */
+	/* 0 or a negative errno; what cannot be looked up is not tried. -ETIMEDOUT: nobody answered
+	 */
+	int result;
 	bool user_only; /* it was opened without the kernel's side, after that had been refused */
 	bool through_cgmd; /* it can be opened as cgm perf run would have it */
 };

@@ -37,6 +37,7 @@ static const char *error_name(int result)
 		{ENODEV, "ENODEV"},
 		{EOPNOTSUPP, "EOPNOTSUPP"},
 		{EMFILE, "EMFILE"},
+		{ETIMEDOUT, "nobody answers"},
 		{EBUSY, "EBUSY"},
 	};
 
@@ -49,7 +50,7 @@ static const char *error_name(int result)
 /* Refused for want of privilege, by whatever layer. */
 static bool is_refusal(int result)
 {
-	return result == -EACCES || result == -EPERM || result == -ENOSYS;
+	return result == -EACCES || result == -EPERM || result == -ENOSYS || result == -ETIMEDOUT;
 }
 
 /* The host has no such thing. */
@@ -111,6 +112,10 @@ static void judge_seccomp(const struct findings *f, struct explanation *e)
 	if (!is_refusal(f->flags_probe))
 		say(e, "seccomp", LAYER_PASSES, "%s: perf_event_open is %s", filters,
 			f->trapped ? "let pass, or handed to a listener" : "let pass");
+	else if (f->flags_probe == -ETIMEDOUT)
+		say(e, "seccomp", LAYER_REFUSES,
+			"%s: perf_event_open is handed to a listener that does not answer",
+			filters);
 	else if (f->flags_probe == -ENOSYS)
 		say(e, "seccomp", LAYER_REFUSES,
 			"%s: perf_event_open is refused, or the listener it was handed to has gone",
@@ -355,6 +360,8 @@ static void judge_mend(
 			"where its number cannot be read, the program cannot know it either: mount "
 			"%s there",
 			failed->event.kind == EVENT_TRACEPOINT ? "tracefs" : "sysfs");
+	else if (f->flags_probe == -ETIMEDOUT)
+		mend(e, HOST_ROOT ", if cgmd is who holds the listener", "systemctl restart cgmd");
 	else if (seccomp_refuses(f))
 		mend_runtime(f, e);
 	else if (file_may(f))

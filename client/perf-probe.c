@@ -4,6 +4,7 @@
 #include <linux/capability.h>
 #include <linux/perf_event.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -86,8 +87,10 @@ static void attempt_make(struct attempt *a)
 
 	a->cpu = usable_cpu();
 	a->lookup = event_resolve(&a->event, "/sys", "/sys/kernel/tracing", &cpu);
-	if (a->lookup < 0)
+	if (a->lookup < 0) {
+		a->result = 0;
 		return;
+	}
 	if (a->event.kind == EVENT_PMU)
 		a->target = cpu >= 0 || event_is_uncore(&a->event) ? TARGET_CPU : TARGET_OWN;
 	if (cpu >= 0)
@@ -101,12 +104,16 @@ static void probe_kernel(struct findings *f)
 		.size = PERF_ATTR_SIZE_VER0,
 		.config = PERF_COUNT_SW_DUMMY,
 		.exclude_kernel = 1};
-	char text[32];
-	int level;
-
 	/* the kernel looks at the flags first of all */
 	f->flags_probe = open_event(&attr, 0, -1, ~0UL);
 	f->memory_probe = open_event(NULL, 0, -1, 0);
+}
+
+static void probe_level(struct findings *f)
+{
+	char text[32];
+	int level;
+
 	f->paranoid_error = read_text("/proc/sys/kernel/perf_event_paranoid", text, sizeof(text));
 	if (f->paranoid_error == 0 && sscanf(text, "%d", &level) == 1)
 		f->paranoid = level;
@@ -241,33 +248,54 @@ static void probe_daemon(struct findings *f, const struct invocation *inv)
 		ask_grant(f, bus, deadline);
 }
 
-/* In a child, for a filter is for good. 0 or what it returns; a child that died has none. */
+/* In a child, since a filter is for good, and a listener may never answer. What it finds is in *f
+ * also if it is ended for that. Its status, or -1: it has none. */
 static int in_child(int (*run)(struct findings *f, const struct invocation *inv),
 	struct findings *f, const struct invocation *inv)
 {
-	pid_t pid = fork();
-	int status;
+	struct findings *shared = mmap(
+		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	int status = -1;
+	pid_t pid;
 
+	if (shared == MAP_FAILED)
+		return -1;
+	*shared = *f;
+	pid = fork();
 	if (pid == 0) {
-		/* nobody may ever answer */
+		signal(SIGALRM, SIG_DFL);
 		alarm(inv->timeout);
-		_exit(run(f, inv));
+		_exit(run(shared, inv));
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
-		return -1;
-	return WEXITSTATUS(status);
+		status = -1;
+	*f = *shared;
+	munmap(shared, sizeof(*shared));
+	return status < 0 ? -1 : WEXITSTATUS(status);
+}
+
+static int child_tries(struct findings *f, const struct invocation *inv)
+{
+	(void)inv;
+	for (unsigned i = 0; i < f->n; i++)
+		f->attempts[i].result = -ETIMEDOUT;
+	f->flags_probe = f->memory_probe = -ETIMEDOUT;
+	for (unsigned i = 0; i < f->n; i++)
+		attempt_make(&f->attempts[i]);
+	probe_kernel(f);
+	return 0;
 }
 
 static int child_is_trapped(struct findings *f, const struct invocation *inv)
 {
 	int listener;
 
-	(void)f;
 	(void)inv;
-	return filter_load(&listener) == -EBUSY;
+	f->trapped = filter_load(&listener) == -EBUSY;
+	return 0;
 }
 
-/* Leaves it in `f`, which is memory that the parent has too. */
+/* What cgm perf run would make of what fails. */
 static int child_runs(struct findings *f, const struct invocation *inv)
 {
 	OWN(own_string) char *error = NULL;
@@ -275,28 +303,13 @@ static int child_runs(struct findings *f, const struct invocation *inv)
 	if (perf_trap(inv, &error) < 0)
 		return 1;
 	for (unsigned i = 0; i < f->n; i++) {
-		struct attempt *a = &f->attempts[i];
+		struct attempt a = f->attempts[i];
 
-		if (a->lookup == 0 && a->result < 0)
-			attempt_open(a);
+		if (a.lookup < 0 || a.result == 0)
+			continue;
+		attempt_open(&a);
+		f->attempts[i].through_cgmd = a.result == 0;
 	}
-	return 0;
-}
-
-/* What cgm perf run would make of what fails. */
-static int probe_run(struct findings *f, const struct invocation *inv)
-{
-	struct findings *shared = mmap(
-		NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (shared == MAP_FAILED)
-		return -errno;
-	*shared = *f;
-	if (in_child(child_runs, shared, inv) == 0)
-		for (unsigned i = 0; i < f->n; i++)
-			f->attempts[i].through_cgmd =
-				f->attempts[i].result < 0 && shared->attempts[i].result == 0;
-	munmap(shared, sizeof(*shared));
 	return 0;
 }
 
@@ -307,18 +320,18 @@ int findings_gather(struct findings *f, const struct invocation *inv)
 
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < f->n; i++)
-		attempt_make(&f->attempts[i]);
+	in_child(child_tries, f, inv);
 	failed = first_failed(f);
 	if (f->n > 0)
 		event_item(failed ? &failed->event : &f->attempts[0].event, f->item);
-	probe_kernel(f);
+	probe_level(f);
 	probe_file(f);
 	probe_lsm(f);
 	probe_container(f);
-	f->trapped = f->credentials.seccomp && in_child(child_is_trapped, f, inv) == 1;
+	if (f->credentials.seccomp)
+		in_child(child_is_trapped, f, inv);
 	probe_daemon(f, inv);
 	if (failed && f->daemon == DAEMON_THERE && !f->trapped)
-		r = probe_run(f, inv);
-	return r;
+		in_child(child_runs, f, inv);
+	return 0;
 }

@@ -36,10 +36,14 @@
 #define WORDS_MAX 12
 #define SELF "/proc/self/exe"
 #define NOBODY 65534
+#define I386_PERF_EVENT_OPEN 336
 
 static char directory[] = "/tmp/test-cgm-perf-XXXXXX";
-static struct sockaddr_un serves = {.sun_family = AF_UNIX}, refuses = {.sun_family = AF_UNIX};
-static pid_t servers[2];
+enum how { SERVES, REFUSES, MUTE, HOW_MAX };
+
+static const char *const names[HOW_MAX] = {"serves", "refuses", "mute"};
+static char addresses[HOW_MAX][sizeof(directory) + 16];
+static pid_t servers[HOW_MAX];
 
 static int open_event(void)
 {
@@ -47,6 +51,31 @@ static int open_event(void)
 
 	return syscall(SYS_perf_event_open, &attr, 0, -1, -1, 0) < 0 ? errno : 0;
 }
+
+#ifdef __x86_64__
+/* A call of the other ABI, or -1 where the kernel has none, which is a signal. */
+static int open_event_i386(void)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (pid == 0) {
+		long r = I386_PERF_EVENT_OPEN;
+
+		__asm__ volatile("int $0x80"
+				 : "+a"(r)
+				 : "b"(0L), "c"(0L), "d"(-1L), "S"(-1L), "D"(0L)
+				 : "memory", "r8", "r9", "r10", "r11");
+		_exit((int)-r);
+	}
+	return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+#else
+static int open_event_i386(void)
+{
+	return -1;
+}
+#endif
 
 static unsigned count_fds(void)
 {
@@ -79,7 +108,7 @@ static void serve_listener(int listener)
 
 	while (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &notif) == 0) {
 		answer.id = notif.id;
-		if (notif.data.nr != SYS_perf_event_open)
+		if (notif.data.nr != SYS_perf_event_open && notif.data.nr != I386_PERF_EVENT_OPEN)
 			_exit(1);
 		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer) < 0 && errno != ENOENT)
 			break;
@@ -139,11 +168,12 @@ static int answer_revoke(sd_bus_message *m)
 static int answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
 {
 	const char *member = sd_bus_message_get_member(m);
+	const enum how *how = userdata;
 	int listener;
 
 	if (strcmp(sd_bus_message_get_interface(m), "org.cgmd1.Manager") != 0)
 		return -ECONNRESET;
-	if (userdata)
+	if (*how == REFUSES)
 		return sd_bus_reply_method_errorf(
 			m, "org.cgmd1.Error.NotSupported", "%s: perf access is off", member);
 	if (strcmp(member, "GrantPerf") == 0)
@@ -158,14 +188,17 @@ static int answer(sd_bus_message *m, void *userdata, sd_bus_error *error)
 		return sd_bus_reply_method_return(m, "a{ss}", 2, "perf", "on", "paranoid", "2");
 	if (strcmp(member, "AttachPerfListener") != 0 || sd_bus_message_read(m, "h", &listener) < 0)
 		return -ECONNRESET;
-	if (fork() == 0) {
+	if (*how == MUTE)
+		/* it stays open with the server */
+		dup(listener);
+	else if (fork() == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		serve_listener(listener);
 	}
 	return sd_bus_reply_method_return(m, "");
 }
 
-static void serve(int fd, bool refuse)
+static void serve(int fd, enum how *how)
 {
 	sd_bus *bus;
 	int r;
@@ -173,8 +206,7 @@ static void serve(int fd, bool refuse)
 	if (sd_bus_new(&bus) < 0 || sd_bus_set_fd(bus, fd, fd) < 0 ||
 		sd_bus_negotiate_fds(bus, 1) < 0 ||
 		sd_bus_set_server(bus, 1, (sd_id128_t){{1}}) < 0 ||
-		sd_bus_set_anonymous(bus, 1) < 0 ||
-		sd_bus_add_filter(bus, NULL, answer, refuse ? bus : NULL) < 0 ||
+		sd_bus_set_anonymous(bus, 1) < 0 || sd_bus_add_filter(bus, NULL, answer, how) < 0 ||
 		sd_bus_start(bus) < 0)
 		_exit(1);
 	do {
@@ -185,14 +217,16 @@ static void serve(int fd, bool refuse)
 	sd_bus_close_unref(bus);
 }
 
-static pid_t start_server(const char *name, bool refuse, struct sockaddr_un *ret)
+static pid_t start_server(enum how how)
 {
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	pid_t pid;
 
-	snprintf(ret->sun_path, sizeof(ret->sun_path), "%s/%s", directory, name);
-	assert_int_equal(bind(fd, (struct sockaddr *)ret, sizeof(*ret)), 0);
-	assert_int_equal(chmod(ret->sun_path, 0666), 0);
+	snprintf(addresses[how], sizeof(addresses[how]), "%s/%s", directory, names[how]);
+	strcpy(address.sun_path, addresses[how]);
+	assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	assert_int_equal(chmod(addresses[how], 0666), 0);
 	assert_int_equal(listen(fd, 8), 0);
 	fflush(stdout);
 	pid = fork();
@@ -203,7 +237,7 @@ static pid_t start_server(const char *name, bool refuse, struct sockaddr_un *ret
 
 			if (client < 0)
 				_exit(1);
-			serve(client, refuse);
+			serve(client, &how);
 		}
 	}
 	close(fd);
@@ -214,19 +248,21 @@ static int setup(void **state)
 {
 	if (!mkdtemp(directory) || chmod(directory, 0755) < 0)
 		return -1;
-	servers[0] = start_server("serves", false, &serves);
-	servers[1] = start_server("refuses", true, &refuses);
-	return servers[0] < 0 || servers[1] < 0 ? -1 : 0;
+	for (unsigned how = 0; how < HOW_MAX; how++) {
+		servers[how] = start_server(how);
+		if (servers[how] < 0)
+			return -1;
+	}
+	return 0;
 }
 
 static int teardown(void **state)
 {
-	for (unsigned i = 0; i < 2; i++) {
-		kill(servers[i], SIGKILL);
-		waitpid(servers[i], NULL, 0);
+	for (unsigned how = 0; how < HOW_MAX; how++) {
+		kill(servers[how], SIGKILL);
+		waitpid(servers[how], NULL, 0);
+		unlink(addresses[how]);
 	}
-	unlink(serves.sun_path);
-	unlink(refuses.sun_path);
 	return rmdir(directory);
 }
 
@@ -289,7 +325,7 @@ static void test_served(void **state)
 	struct result result;
 	char wanted[TEXT_MAX];
 
-	run(0, serves.sun_path, (const char *[]){"run", "--", SELF, "program", "word", NULL},
+	run(0, addresses[SERVES], (const char *[]){"run", "--", SELF, "program", "word", NULL},
 		&result);
 	snprintf(wanted, sizeof(wanted),
 		"word: errno %d, 3 fds, no_new_privs %d, SIGPIPE default\n", ANSWER,
@@ -297,6 +333,28 @@ static void test_served(void **state)
 	assert_string_equal(result.err, "");
 	assert_string_equal(result.out, wanted);
 	assert_int_equal(result.status, 42);
+}
+
+static void test_other_abi(void **state)
+{
+	struct result result;
+
+	run(0, addresses[SERVES], (const char *[]){"run", SELF, "i386", NULL}, &result);
+	if (result.status == 255)
+		skip();
+	assert_int_equal(result.status, ANSWER);
+}
+
+/* Nobody waits for ever for a listener that does not answer. */
+static void test_mute(void **state)
+{
+	struct result result;
+
+	run(0, addresses[MUTE], (const char *[]){"run", SELF, "explain", NULL}, &result);
+	assert_string_equal(result.err, "");
+	assert_non_null(strstr(result.out, "handed to a listener that does not answer\n"));
+	assert_non_null(strstr(result.out, "\nto mend it: systemctl restart cgmd\n"));
+	assert_int_equal(result.status, 1);
 }
 
 /* Who may not administer its user namespace gives up gaining privileges, and it works all the same.
@@ -308,7 +366,7 @@ static void test_served_user(void **state)
 
 	if (!may_administer())
 		skip();
-	run(NOBODY, serves.sun_path, (const char *[]){"run", SELF, "program", "--json", NULL},
+	run(NOBODY, addresses[SERVES], (const char *[]){"run", SELF, "program", "--json", NULL},
 		&result);
 	snprintf(wanted, sizeof(wanted),
 		"--json: errno %d, 3 fds, no_new_privs 1, SIGPIPE default\n", ANSWER);
@@ -323,7 +381,7 @@ static void test_nested(void **state)
 	struct result result;
 	char wanted[TEXT_MAX];
 
-	run(0, serves.sun_path,
+	run(0, addresses[SERVES],
 		(const char *[]){"run", "--verbose", SELF, "cgm", "/nonexistent", "word", NULL},
 		&result);
 	snprintf(wanted, sizeof(wanted),
@@ -341,7 +399,7 @@ static void test_ignored_signal(void **state)
 	struct result result;
 
 	signal(SIGPIPE, SIG_IGN);
-	run(0, serves.sun_path, (const char *[]){"run", SELF, "program", "word", NULL}, &result);
+	run(0, addresses[SERVES], (const char *[]){"run", SELF, "program", "word", NULL}, &result);
 	signal(SIGPIPE, SIG_DFL);
 	assert_non_null(strstr(result.out, "SIGPIPE ignored\n"));
 }
@@ -358,12 +416,13 @@ static void test_failures(void **state)
 			"cgmd running? Start it, or name its socket with --address or "
 			"CGM_ADDRESS\n",
 			EXIT_FAILURE},
-		{refuses.sun_path, SELF, "cgm: AttachPerfListener: perf access is off\n",
+		{addresses[REFUSES], SELF, "cgm: AttachPerfListener: perf access is off\n",
 			EXIT_FAILURE},
-		{serves.sun_path, "/nonexistent/a",
+		{addresses[SERVES], "/nonexistent/a",
 			"cgm: perf run: /nonexistent/a: No such file or directory\n",
 			EXIT_NOT_FOUND},
-		{serves.sun_path, "/", "cgm: perf run: /: Permission denied\n", EXIT_NOT_EXECUTED},
+		{addresses[SERVES], "/", "cgm: perf run: /: Permission denied\n",
+			EXIT_NOT_EXECUTED},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
@@ -413,7 +472,7 @@ static void test_answers(void **state)
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
 		struct result result;
 
-		run(0, serves.sun_path, rows[i].words, &result);
+		run(0, addresses[SERVES], rows[i].words, &result);
 		assert_string_equal(result.out, rows[i].out);
 		assert_string_equal(result.err, rows[i].err);
 		assert_int_equal(result.status, rows[i].status);
@@ -425,6 +484,8 @@ int main(int argc, char **argv)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_served),
 		cmocka_unit_test(test_served_user),
+		cmocka_unit_test(test_other_abi),
+		cmocka_unit_test(test_mute),
 		cmocka_unit_test(test_nested),
 		cmocka_unit_test(test_ignored_signal),
 		cmocka_unit_test(test_failures),
@@ -436,5 +497,11 @@ int main(int argc, char **argv)
 	if (argc == 4 && strcmp(argv[1], "cgm") == 0)
 		run_child(0, argv[2],
 			(const char *[]){"run", "--verbose", SELF, "program", argv[3], NULL});
+	if (argc == 2 && strcmp(argv[1], "i386") == 0)
+		return open_event_i386();
+	if (argc == 2 && strcmp(argv[1], "explain") == 0)
+		return cgm_run(
+			8, (char *const *)(const char *[]){"cgm", "--timeout", "1", "--address",
+				   "/nonexistent", "perf", "explain", "cpu-clock", NULL});
 	return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -181,6 +181,18 @@ static void test_seccomp_and_lsm(void **state)
 		"cgm perf config lxc", "root on the host");
 }
 
+/* Its listener is there, and whoever has it is not. */
+static void test_mute_listener(void **state)
+{
+	struct findings f = container_findings();
+
+	f.attempts[0].result = f.flags_probe = f.memory_probe = -ETIMEDOUT;
+	f.credentials.seccomp = 2;
+	f.trapped = true;
+	check(&f, LAYER_REFUSES, "perf_event_open seccomp paranoid capability cgmd",
+		"systemctl restart cgmd", "root on the host");
+}
+
 static void test_absent(void **state)
 {
 	struct findings f = container_findings();
@@ -247,6 +259,7 @@ int main(void)
 		cmocka_unit_test(test_host),
 		cmocka_unit_test(test_paranoid),
 		cmocka_unit_test(test_seccomp_and_lsm),
+		cmocka_unit_test(test_mute_listener),
 		cmocka_unit_test(test_absent),
 		cmocka_unit_test(test_file),
 	};
