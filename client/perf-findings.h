@@ -67,6 +67,8 @@ struct findings {
 	bool oci;	    /* podman's, docker's */
 	enum daemon_state daemon;
 	char daemon_text[TEXT_FOUND_MAX]; /* its address, or what is wrong with it */
+	char run_text[TEXT_FOUND_MAX];	  /* why cgm perf run does not run; "": it would, or was not
+					     tried */
 	/* Of the first attempt that fails, else of the first. */
 	char item[EVENT_ITEM_MAX];
 	enum grant_state grant;
@@ -82,7 +84,7 @@ enum layer_state {
 	LAYER_UNUSED, /* it works without */
 };
 
-#define LAYERS_MAX (ATTEMPTS_MAX + 9)
+#define LAYERS_MAX (ATTEMPTS_MAX + 10)
 
 struct layer {
 	const char *name;

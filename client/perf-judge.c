@@ -283,6 +283,8 @@ static void judge_daemon(
 		say(e, "cgmd", refuses, "%s", f->daemon_text);
 	else
 		say(e, "cgmd", LAYER_PASSES, "it answers at %s", f->daemon_text);
+	if (f->run_text[0])
+		say(e, "perf run", LAYER_REFUSES, "%s", f->run_text);
 	if (f->daemon != DAEMON_THERE)
 		say(e, "grant", unknown, "%s: there is no daemon to ask", f->item);
 	else if (f->grant == GRANT_GIVEN)
@@ -372,7 +374,7 @@ static void judge_mend(
 			"no layer refused it: see errors in perf_event_open(2)");
 	else if (f->daemon != DAEMON_THERE)
 		mend_daemon(f, e);
-	else if (f->grant == GRANT_UNKNOWN)
+	else if (f->grant == GRANT_UNKNOWN || f->run_text[0])
 		mend(e, "you, here: it says what state perf is in", "cgm perf show");
 	else if (f->grant == GRANT_MISSING)
 		mend_grant(f, e);

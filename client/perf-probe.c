@@ -300,8 +300,10 @@ static int child_runs(struct findings *f, const struct invocation *inv)
 {
 	OWN(own_string) char *error = NULL;
 
-	if (perf_trap(inv, &error) < 0)
+	if (perf_trap(inv, &error) < 0) {
+		keep_text(f->run_text, error);
 		return 1;
+	}
 	for (unsigned i = 0; i < f->n; i++) {
 		struct attempt a = f->attempts[i];
 

@@ -78,6 +78,36 @@ def test_cgm_perf_grants(w):
     equal(cgm(one, "perf", "check", "x", "cpu")[0], DENIED)
 
 
+@test
+def test_cgm_perf_revoke(w):
+    """It tells what it did, alike as lines and as JSON."""
+    host = w.host()
+    make(HIERARCHY, "c1", BASE)
+    ok(host, "perf", "grant", "/c1", "cpu")
+    report = json.loads(ok(host, "--json", "perf", "revoke", "/c1", "cpu"))
+    assert {"disabled", "holders", "killed", "unknown"} <= set(report), report
+    equal([line.split()[0] for line in ok(host, "perf", "revoke", "--kill", "/c1", "cpu").splitlines()], list(report))
+
+
+@bare
+def test_cgm_perf_show(w):
+    """On or off, and why; explain sends there where a grant would not help."""
+    denied_by_kernel()
+    w.start()
+    for client in (w.host(), w.container()):
+        shown = json.loads(ok(client, "--json", "perf", "show"))
+        equal((shown["perf"], shown["paranoid"]), ("on", str(perf.paranoid())))
+        equal([line.split()[0] for line in ok(client, "perf", "show").splitlines()], list(shown))
+    w.restart("--perf=off")
+    one = w.container()
+    one.reconnect()
+    shown = json.loads(ok(one, "--json", "perf", "show"))
+    equal(shown["perf"], "off")
+    assert shown["why"], shown
+    code, report = explain(one, EVENT)
+    equal((code, states(report)["perf run"], report["command"]), (DENIED, "refuses", "cgm perf show"))
+
+
 @bare
 def test_cgm_perf_explain_without(w):
     """Where no daemon is: the level and the capability refuse, and the runtime is to be told."""

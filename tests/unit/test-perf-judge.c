@@ -92,6 +92,10 @@ static void test_grant_and_run(void **state)
 	f.daemon = DAEMON_THERE;
 	check(&f, LAYER_REFUSES, "perf_event_open paranoid capability", "cgm perf show", "you");
 	f.grant = GRANT_MISSING;
+	strcpy(f.run_text, "perf access is off");
+	check(&f, LAYER_REFUSES, "perf_event_open paranoid capability perf run grant",
+		"cgm perf show", "you");
+	f.run_text[0] = '\0';
 	check(&f, LAYER_REFUSES, "perf_event_open paranoid capability grant",
 		"cgm perf grant CGROUP cpu", "root on the host");
 	strcpy(f.cgroup, "/user.slice");
