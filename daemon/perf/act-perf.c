@@ -68,6 +68,7 @@ const char *perf_place(const struct target *t, const char *path, size_t len, cha
 struct change {
 	struct perf_record record;
 	struct perf_had had;
+	char before[PERF_RECORD_TEXT_MAX + 1], after[PERF_RECORD_TEXT_MAX + 1];
 };
 
 static void change_fail(struct target *t, int r)
@@ -86,16 +87,23 @@ static int change_begin(struct op *op, const struct target *t, struct change *c)
 	if (!target_path(t, path))
 		return -ENAMETOOLONG;
 	r = perf_record_get(op->manager->inspector, t->dir_fd, &c->record);
+	if (r >= 0)
+		r = perf_record_print(&c->record, c->before, sizeof(c->before));
 	return r < 0 ? r : perf_had_at(op->manager, t->h, path, &c->had);
 }
 
-/* What the cgroup would have must fit too. */
+/* What the cgroup would have must fit too. What says the same as before makes nobody ask again. */
 static int change_end(struct op *op, const struct target *t, struct change *c)
 {
 	int r = perf_items_descend(&c->had.above, &c->record, NULL);
 
 	if (r >= 0)
-		r = perf_record_set(op->manager->inspector, t->dir_fd, &c->record);
+		r = perf_record_print(&c->record, c->after, sizeof(c->after));
+	if (r < 0 || strcmp(c->before, c->after) == 0)
+		return r;
+	r = perf_record_set(op->manager->inspector, t->dir_fd, &c->record);
+	if (r >= 0)
+		perf_changed(op->manager->perf);
 	if (r == -EPIPE)
 		manager_fail(op->manager, r, "the inspector has ended");
 	return r;
@@ -124,13 +132,7 @@ static void grant_run(struct op *op, struct target *t)
 	free(c);
 }
 
-static void changed_settle(struct op *op, struct target *t)
-{
-	(void)t;
-	perf_changed(op->manager->perf);
-}
-
-const struct act act_grant_perf = {.run = grant_run, .settle = changed_settle};
+const struct act act_grant_perf = {.run = grant_run};
 
 /*
  * RevokePerf: what was opened by it is looked for, and ended if the call says so.
@@ -195,8 +197,6 @@ static enum reason revoke_begin(struct op *op)
 	enum reason reason = revoke_record(op, t);
 	int r;
 
-	if (reason == REASON_OK)
-		perf_changed(op->manager->perf);
 	if (reason == REASON_OK)
 		reason = revoke_report(op, t);
 	if (reason != REASON_OK)
