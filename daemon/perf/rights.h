@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-/* These capabilities, of those that are had, permitted and effective; as all are of Linux
- * before 5.8, SYS_ADMIN stands for PERFMON there. With no_new_privs, and never dumpable: no
- * ptrace(2), and what /proc/PID has is root's. */
+/* These capabilities, of those that are had, permitted and effective; for PERFMON what
+ * rights_perfmon() says. With no_new_privs, and never dumpable: no ptrace(2), and what /proc/PID
+ * has is root's. */
 int rights_keep(const int *caps, unsigned n);
 /* As that, by bits; `effective` may be fewer. */
 int rights_set(uint64_t permitted, uint64_t effective);
@@ -14,7 +14,8 @@ int rights_set(uint64_t permitted, uint64_t effective);
 int rights_get(uint64_t *ret);
 /* Empties the bounding set, where that may be done. */
 void rights_unbind(void);
-/* CAP_PERFMON, or what was asked for in its place. */
+/* CAP_PERFMON, and what this kernel asks for besides or in its place; found out once, by the first
+ * who asks, with all capabilities that he has. */
 uint64_t rights_perfmon(void);
 
 /* Closes all fds but these, which become 0, 1, 2 ...; `fds` is renumbered. */

@@ -189,6 +189,8 @@ static void init_run(
 	char byte;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	/* Its children's numbers are free when they end. */
+	signal(SIGCHLD, SIG_IGN);
 	others_close(n, socks);
 	/* Until its ids are mapped. */
 	if (recv(socks[0][1], &byte, 1, 0) != 1)
