@@ -37,21 +37,22 @@ struct row {
 	struct perf_refusal refusal;
 };
 
-#define FEATURE                                         \
-	{                                               \
-		REASON_PERF_NEVER, -EINVAL, true, false \
+#define FEATURE                                   \
+	{                                         \
+		REASON_PERF_NEVER, -EINVAL, false \
 	}
-#define NEVER                                            \
-	{                                                \
-		REASON_PERF_NEVER, -EACCES, false, false \
+#define NEVER                                     \
+	{                                         \
+		REASON_PERF_NEVER, -EACCES, false \
 	}
-#define WITH_KERNEL(reason)                           \
-	{                                             \
-		REASON_##reason, -EACCES, false, true \
+#define WITH_KERNEL(reason)                    \
+	{                                      \
+		REASON_##reason, -EACCES, true \
 	}
 
 static const struct row rows[] = {
-	/* Records about all of the kernel, or with its addresses and its paths. */
+	/* What tools do without comes first. Records about all of the kernel, or with its addresses
+	   and its paths. */
 	{ATTR(.ksymbol = 1), FEATURE},
 	{ATTR(.bpf_event = 1), FEATURE},
 	{ATTR(.text_poke = 1), FEATURE},
@@ -83,7 +84,7 @@ static const struct row wide_rows[] = {
 	{ATTR(.sample_type = PERF_SAMPLE_REGS_USER | PERF_SAMPLE_STACK_USER),
 		WITH_KERNEL(PERF_STACKS)},
 	/* These go before the host's own events: they are of the CPU's context like those. */
-	{ATTR(.pinned = 1, .exclusive = 1), {REASON_PERF_EXCLUSIVE, -EACCES, false, false}},
+	{ATTR(.pinned = 1, .exclusive = 1), {REASON_PERF_EXCLUSIVE, -EACCES, false}},
 };
 
 /* All that has a name here. */

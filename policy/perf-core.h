@@ -27,9 +27,8 @@ struct perf_class perf_classify(const struct perf_grant *grant, uint32_t type, u
 /* What is refused of an attr, whatever it counts. */
 struct perf_refusal {
 	enum reason reason;
-	int err;
-	bool feature; /* tools leave it out if they are told EINVAL, as by a kernel without it */
-	bool kernel;  /* the item `kernel` allows it */
+	int err;     /* EINVAL: tools leave it out then, as for a kernel that does not know it */
+	bool kernel; /* the item `kernel` allows it */
 };
 
 bool perf_attr_samples(const struct perf_attr *a);

@@ -169,11 +169,11 @@ static bool is_wide(const struct perf_call *call)
 	return call->target == PERF_TARGET_CPU || call->target == PERF_TARGET_CGROUP;
 }
 
-/* Of what is its own the kernel may grant a caller more than is done for it with privilege. */
+/* What `kernel` would let somebody do, the kernel may let him do to his own tasks. */
 static bool beyond(
 	const struct perf_call *call, const struct perf_refusal *refusal, struct perf_verdict *v)
 {
-	if (!is_wide(call) && !refusal->feature)
+	if (!is_wide(call) && refusal->kernel)
 		return as_caller(call, v);
 	return refuse(v, refusal->reason, refusal->err);
 }
@@ -190,30 +190,24 @@ static bool check_flags(const struct perf_call *call, struct perf_verdict *v)
 
 static bool check_device(const struct perf_call *call, struct perf_verdict *v)
 {
-	const struct perf_event_attr *attr = &call->attr.attr;
-
 	if (call->target != PERF_TARGET_CPU || !perf_attr_counts_alone(&call->attr))
 		return refuse(v, REASON_PERF_PMU, -EINVAL);
-	if (attr->pinned || attr->exclusive)
-		return refuse(v, REASON_PERF_EXCLUSIVE, -EACCES);
 	return true;
 }
 
 static bool check_attr(const struct perf_call *call, const struct perf_class *class, bool kernel,
 	struct perf_verdict *v)
 {
-	static const struct perf_refusal any_thread = {.reason = REASON_PERF_NEVER, .err = -EACCES};
 	bool device = class->where == PERF_WHERE_DEVICE;
 	const struct perf_refusal *refusal = perf_attr_beyond(&call->attr, is_wide(call), kernel);
 
-	/* What tools can leave out is told first: they try again without. */
-	if (refusal && refusal->feature)
-		return refuse(v, refusal->reason, refusal->err);
+	if (refusal)
+		return beyond(call, refusal, v);
 	if (!perf_attr_known(&call->attr))
 		return refuse(v, REASON_PERF_ATTR, -EINVAL);
-	if (!refusal && class->raw && (call->attr.attr.config & RAW_ANY_THREAD))
-		refusal = &any_thread;
-	if (!refusal && !device && !kernel)
+	if (class->raw && (call->attr.attr.config & RAW_ANY_THREAD))
+		return refuse(v, REASON_PERF_NEVER, -EACCES);
+	if (!device && !kernel)
 		refusal = perf_attr_kernel_side(&call->attr, class);
 	if (refusal)
 		return beyond(call, refusal, v);

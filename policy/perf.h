@@ -8,6 +8,12 @@
  * granted is opened with CAP_PERFMON, from a copy of the attr that holds known fields alone, and
  * never reaches above the scope: the cgroup that carries the grant, or the root of the caller's
  * scope if that lies deeper.
+ *
+ * Where the item `kernel` is missing, an event of a CPU or cgroup is refused, with EACCES as the
+ * kernel does it, upon which perf tools try the user side; one of a task is opened AS_CALLER, for
+ * of his own tasks the kernel may show somebody more. What is never opened for anybody is refused
+ * where the event is granted; with EINVAL what tools can do without, as by a kernel that does not
+ * know it.
  */
 #pragma once
 
