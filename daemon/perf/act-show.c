@@ -13,6 +13,7 @@
 #include "../gather.h"
 #include "../manager.h"
 #include "../proc.h"
+#include "gate.h"
 #include "grants.h"
 #include "perf-core.h"
 
@@ -82,6 +83,9 @@ static void show_run(struct op *op, struct target *t)
 	if (why)
 		pair_add(reply, "why", "%s", why);
 	paranoid_add(reply);
+	why = gate_why(p->gate);
+	pair_add(reply, "gate", "%s%s", why ? "no: " : "in force", why ? why : "");
+	why = perf_off(p);
 	if (!why) {
 		pair_add(reply, "hierarchy", "%s", t->h->v2 ? "cgroup2" : t->h->name);
 		pair_add(reply, "kept", "%s",

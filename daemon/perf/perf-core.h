@@ -12,6 +12,7 @@
 #include "worker.h"
 
 struct listener;
+struct perf_gate;
 struct perf_life;
 
 /* Listeners, connections and brokers; those without a slot among them. */
@@ -62,6 +63,7 @@ struct perf {
 	struct manager *manager;
 	struct spawner *spawner;
 	struct keeper *keeper; /* NULL: nothing is kept */
+	struct perf_gate *gate;
 	const char *off;
 	struct perf_registry *registry;
 	int registry_fd;

@@ -9,6 +9,7 @@
 #include "../listener.h"
 #include "../log.h"
 #include "../manager.h"
+#include "gate.h"
 #include "perf-core.h"
 
 #define LOOK_USEC 1000000
@@ -25,8 +26,30 @@ const char *perf_off(const struct perf *p)
 	return p->off;
 }
 
+/* With perf off too: what the gate lets through is the containers' own. */
+static int gate_begin(struct perf *p)
+{
+	const struct options *o = p->manager->options;
+	const struct hierarchies *all = &p->manager->hierarchies;
+	const char *why;
+	int root = -EBADF, r;
+
+	for (unsigned i = 0; i < all->n; i++)
+		if (all->list[i].v2)
+			root = all->list[i].root_fd;
+	r = gate_new(o->bpffs, root, o->perf_gate, &p->gate);
+	if (r < 0)
+		return r;
+	why = gate_why(p->gate);
+	if (o->perf_gate && why)
+		log_line(LOG_WARNING, "perf: there is no gate: %s", why);
+	return gate_follow(p->gate, p->manager);
+}
+
 void perf_changed(struct perf *p)
 {
+	if (p && gate_follow(p->gate, p->manager) < 0)
+		log_line(LOG_WARNING, "perf: the gate does not know of it, ignoring");
 	if (p && p->registry)
 		atomic_fetch_add(&p->registry->generation, 1);
 }
@@ -268,7 +291,9 @@ int perf_new(struct manager *m, struct spawner *spawner, const char *why, struct
 	p->registry_fd = -EBADF;
 	p->off = spawner ? NULL : why;
 	LIST_INIT(&p->lives);
-	r = spawner ? perf_begin(p) : 0;
+	r = gate_begin(p);
+	if (r >= 0 && spawner)
+		r = perf_begin(p);
 	if (r < 0) {
 		perf_free(p);
 		return r;
@@ -288,6 +313,7 @@ struct perf *perf_free(struct perf *p)
 	sd_event_source_disable_unref(p->tick);
 	sd_event_source_disable_unref(p->end);
 	keeper_free(p->keeper);
+	gate_free(p->gate);
 	perf_registry_unmap(p->registry);
 	close_fd(&p->registry_fd);
 	free(p);
