@@ -66,6 +66,7 @@ static int parse_modifier(const char *text, struct event *event)
 	if (!*text || text[strspn(text, "uk")])
 		return -EINVAL;
 	event->user = !strchr(text, 'k');
+	event->kernel = !strchr(text, 'u');
 	return 0;
 }
 
@@ -155,7 +156,7 @@ static bool is_power(const char *pmu)
 void event_item(const struct event *event, char *ret)
 {
 	if (event->kind == EVENT_KERNEL)
-		strcpy(ret, "cpu");
+		strcpy(ret, event->kernel ? "kernel" : "cpu");
 	else if (event->kind == EVENT_TRACEPOINT)
 		snprintf(ret, EVENT_ITEM_MAX, "tracepoint:%s:%s", event->pmu, event->terms);
 	else if (is_gpus(event->pmu))

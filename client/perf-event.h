@@ -2,7 +2,7 @@
 /*
  * Events by the names that perf(1) has for them, and what programs need.
  *
- *	cycles, cycles:u	the kernel's own, all or the user side alone
+ *	cycles, cycles:u	the kernel's own; with :u the user side alone, with :k the kernel's
  *	msr/tsc/, power/config=2/	of a PMU, as sysfs describes it
  *	sched:sched_switch	a tracepoint
  *	gpu//			any event of the first PMU of a GPU
@@ -28,13 +28,14 @@ struct event {
 		   1]; /* PMU: "tsc", "event=3,umask=1", ""; TRACEPOINT: its name */
 	uint32_t type;
 	uint64_t config;
-	bool user; /* its user side alone was asked for */
+	bool user, kernel; /* one side alone was asked for */
 };
 
 /* -EINVAL: no event is named so. */
 int event_parse(const char *text, struct event *ret);
 
-/* What is to be granted for it: "cpu", "gpu", "power", "pmu:NAME", "tracepoint:SYSTEM:NAME". */
+/* What is to be granted for it: "cpu", "kernel", "gpu", "power", "pmu:NAME",
+ * "tracepoint:SYSTEM:NAME". */
 #define EVENT_ITEM_MAX 208
 void event_item(const struct event *event, char *ret);
 

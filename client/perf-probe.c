@@ -54,13 +54,14 @@ static void attempt_open(struct attempt *a)
 		.size = PERF_ATTR_SIZE_VER0,
 		.config = a->event.config,
 		.disabled = 1,
+		.exclude_user = a->event.kernel,
 		.exclude_kernel = a->event.user,
 		.exclude_hv = a->event.user};
 	bool own = a->target == TARGET_OWN;
 	int pid = own ? 0 : -1, cpu = own ? -1 : a->cpu;
 
 	a->result = open_event(&attr, pid, cpu, PERF_FLAG_FD_CLOEXEC);
-	if ((a->result != -EACCES && a->result != -EPERM) || a->event.user ||
+	if ((a->result != -EACCES && a->result != -EPERM) || a->event.user || a->event.kernel ||
 		event_is_uncore(&a->event))
 		return;
 	attr.exclude_kernel = attr.exclude_hv = 1;

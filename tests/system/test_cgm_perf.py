@@ -2,6 +2,7 @@
 """cgm perf and cgm caps in containers, against the real daemon: what they print, what their status says, and
 programs that know nothing of the daemon."""
 
+import errno
 import json
 import os
 
@@ -171,6 +172,20 @@ def test_cgm_perf_explain(w):
     code, report = explain(one, "msr/tsc/")
     if code != DENIED or report["item"] != "pmu:msr":
         raise AssertionError(report)
+
+
+@test
+def test_cgm_perf_explain_gpu(w):
+    """What intel_gpu_top wants, by the PMU that sysfs shows."""
+    denied_by_kernel()
+    perf.need("intel_gpu_top")
+    tree, one = perf.gpu_sysfs(f"{w.directory}/sys"), w.container()
+    one.run(perf.gpu_show, tree)
+    code, report = explain(one, "intel_gpu_top")
+    needed = [row for row in report["attempts"] if row["needed"]]
+    equal((code, report["item"], report["command"]), (DENIED, "gpu", "cgm perf grant CGROUP gpu"))
+    equal([(row["event"], row["all_processes"], row["errno"]) for row in needed], [("gpu//", True, errno.EACCES)])
+    equal(states(report)["pmu"], "passes")
 
 
 @test

@@ -73,12 +73,32 @@ static char *call_text(const struct invocation *inv)
 	return text;
 }
 
+struct call_row {
+	const char *words[WORDS_MAX];
+	const char *call;
+};
+
+static void check_calls(const struct call_row *rows, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct invocation inv;
+		char *error, *text;
+
+		assert_int_equal(parse(rows[i].words, NULL, &inv, &error), 0);
+		assert_null(error);
+		assert_int_equal(inv.wish, WISH_CALL);
+		assert_int_equal(inv.timeout, TIMEOUT_DEFAULT);
+		assert_null(inv.address);
+		text = call_text(&inv);
+		assert_string_equal(text, rows[i].call);
+		free(text);
+		invocation_done(&inv);
+	}
+}
+
 static void test_calls(void **state)
 {
-	static const struct {
-		const char *words[WORDS_MAX];
-		const char *call;
-	} rows[] = {
+	static const struct call_row rows[] = {
 		{LINE("ping"), "Ping i:0"},
 		{LINE("apiversion"), "api_version"},
 		{LINE("listcontrollers"), "ListControllers"},
@@ -123,6 +143,14 @@ static void test_calls(void **state)
 		{LINE("translate", "--", "k", "v"), "translate s:k s:v"},
 		{LINE("translate", "k", "-1", "l", "w", "m", ""),
 			"translate s:k s:-1 r:l r:w r:m r:"},
+	};
+
+	check_calls(rows, sizeof(rows) / sizeof(rows[0]));
+}
+
+static void test_group_calls(void **state)
+{
+	static const struct call_row rows[] = {
 		{LINE("device", "list", "a"), "ListDevices s:a"},
 		{LINE("device", "list", "--", "--json"), "ListDevices s:--json"},
 		{LINE("device", "list", "--", "--help"), "ListDevices s:--help"},
@@ -165,20 +193,7 @@ static void test_calls(void **state)
 		{LINE("caps", "--recursive", "7"), "caps recursive=1 i:7"},
 	};
 
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
-		struct invocation inv;
-		char *error, *text;
-
-		assert_int_equal(parse(rows[i].words, NULL, &inv, &error), 0);
-		assert_null(error);
-		assert_int_equal(inv.wish, WISH_CALL);
-		assert_int_equal(inv.timeout, TIMEOUT_DEFAULT);
-		assert_null(inv.address);
-		text = call_text(&inv);
-		assert_string_equal(text, rows[i].call);
-		free(text);
-		invocation_done(&inv);
-	}
+	check_calls(rows, sizeof(rows) / sizeof(rows[0]));
 }
 
 #define PID_MUST "a process id: a decimal number from 1 to 2147483647"
@@ -380,79 +395,6 @@ static void test_group_errors(void **state)
 	};
 
 	check_errors(rows, sizeof(rows) / sizeof(rows[0]));
-}
-
-/* Too few arguments for any verb that needs one, too many or bad ones for the others. */
-static void test_usage_lines(void **state)
-{
-	static const struct {
-		const char *name, *usage;
-	} rows[] = {
-		{"ping", "ping"},
-		{"apiversion", "apiversion"},
-		{"listcontrollers", "listcontrollers"},
-		{"create", "create CONTROLLER CGROUP"},
-		{"remove", "remove CONTROLLER CGROUP [0|1]"},
-		{"chown", "chown CONTROLLER CGROUP UID GID"},
-		{"chmod", "chmod CONTROLLER CGROUP MODE"},
-		{"chmodfile", "chmodfile CONTROLLER CGROUP FILE MODE"},
-		{"movepid", "movepid CONTROLLER CGROUP PID"},
-		{"movepidabs", "movepidabs CONTROLLER CGROUP PID"},
-		{"getpidcgroup", "getpidcgroup CONTROLLER PID"},
-		{"getpidcgroupabs", "getpidcgroupabs CONTROLLER PID"},
-		{"getvalue", "getvalue CONTROLLER CGROUP KEY"},
-		{"setvalue", "setvalue CONTROLLER CGROUP KEY VALUE"},
-		{"gettasks", "gettasks CONTROLLER [CGROUP]"},
-		{"gettasksrecursive", "gettasksrecursive CONTROLLER [CGROUP]"},
-		{"listchildren", "listchildren CONTROLLER [CGROUP]"},
-		{"removeonempty", "removeonempty CONTROLLER CGROUP"},
-		{"prune", "prune CONTROLLER [CGROUP]"},
-		{"listkeys", "listkeys CONTROLLER [CGROUP]"},
-		{"translate", "translate KEY [VALUE] [KEY VALUE]..."},
-		{"device list", "device list CGROUP"},
-		{"device set", "device set CGROUP RULE..."},
-		{"device allow", "device allow CGROUP DEVICE ACCESS"},
-		{"device deny", "device deny CGROUP DEVICE ACCESS"},
-		{"device clear", "device clear CGROUP"},
-		{"device explain", "device explain CGROUP DEVICE ACCESS"},
-		{"device add", "device add [--access ACCESS] [--uid UID] [--gid GID] [--mode MODE] "
-			       "[--path "
-			       "PATH] CGROUP DEVICE"},
-		{"device remove", "device remove CGROUP DEVICE"},
-		{"device resolve", "device resolve NAME"},
-		{"gpu list", "gpu list"},
-		{"perf grant", "perf grant CGROUP ITEM..."},
-		{"perf revoke", "perf revoke [--kill] CGROUP ITEM..."},
-		{"perf list", "perf list CGROUP"},
-		{"perf check", "perf check CGROUP ITEM"},
-		{"perf show", "perf show"},
-		{"perf run", "perf run [--verbose] PROGRAM [ARG]..."},
-		{"perf explain", "perf explain [EVENT|PROGRAM]"},
-		{"perf config", "perf config RUNTIME"},
-		{"caps", "caps [--recursive] [PID]"},
-	};
-
-	assert_int_equal(n_verbs, sizeof(rows) / sizeof(rows[0]));
-	for (size_t i = 0; i < n_verbs; i++) {
-		const char *words[8] = {"cgm"};
-		struct invocation inv;
-		char *error, *line, name[32];
-		int n = 1;
-
-		assert_string_equal(verbs[i].name, rows[i].name);
-		strcpy(name, rows[i].name);
-		for (char *word = strtok(name, " "); word; word = strtok(NULL, " "))
-			words[n++] = word;
-		while (parse(words, NULL, &inv, &error) == 0 && n < 6)
-			words[n++] = "x";
-		free(error);
-		assert_int_equal(parse(words, NULL, &inv, &error), -EINVAL);
-		line = strchr(error, '\n');
-		assert_non_null(line);
-		assert_memory_equal(line, "\nusage: cgm ", strlen("\nusage: cgm "));
-		assert_string_equal(line + strlen("\nusage: cgm "), rows[i].usage);
-		free(error);
-	}
 }
 
 static void test_numbers(void **state)
@@ -679,84 +621,6 @@ static void test_json_wish(void **state)
 	}
 }
 
-/* The D-Bus type of an argument; a type of the method's that is not closed by these is a{sv}. */
-static const char *arg_type(const struct arg *arg)
-{
-	return arg->kind == TAKES_TEXTS ? "as" : arg_is_text(arg->kind) ? "s" : "i";
-}
-
-/* Is there a key of this name and type for the method's dictionary? */
-static bool is_entry(enum method_id method, const struct arg *arg)
-{
-	static const struct {
-		enum method_id method;
-		const char *name;
-		char type;
-	} rows[] = {
-#define OPTION(method, name, type) {METHOD_##method, #name, type},
-#include "../../dbus/options.def"
-#undef OPTION
-	};
-
-	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
-		if (rows[i].method == method && strcmp(rows[i].name, arg->name) == 0)
-			return arg->option && !arg->fallback &&
-			       rows[i].type == (arg_is_text(arg->kind)		   ? 's'
-						       : arg->kind == TAKES_SWITCH ? 'b'
-										   : 'u');
-	return false;
-}
-
-/* A verb's arguments are those of its method, in number, name, type and order; so is its answer. */
-static void test_rows_match_methods(void **state)
-{
-	for (size_t i = 0; i < n_verbs; i++) {
-		const struct verb *verb = &verbs[i];
-		const struct method *method;
-		const char *in;
-		size_t n = 0;
-
-		assert_ptr_equal(verb_find(verb->name), verb);
-		assert_true(verb->help[0] != '\0');
-		if (verb->method == METHOD_MAX)
-			continue;
-		method = &methods[verb->method];
-		in = method->in;
-		for (; *in && strcmp(in, "a{sv}") != 0; n++) {
-			const struct arg *arg = &args[verb->args[n]];
-			const char *type = arg_type(arg);
-
-			assert_string_equal(arg->name, method->in_names[n]);
-			assert_memory_equal(in, type, strlen(type));
-			in += strlen(type);
-			assert_true(arg->shown || arg->fallback);
-			assert_true(!arg->shown || arg->option ||
-				    (arg->shown[0] == '[') == !!arg->fallback);
-		}
-		/* what is left are entries of the dictionary */
-		for (; *in && verb->args[n] != ARG_NONE; n++)
-			assert_true(is_entry(verb->method, &args[verb->args[n]]));
-		assert_int_equal(verb->args[n], ARG_NONE);
-		assert_string_equal(verb_output_signature(verb), method->out);
-	}
-	assert_null(verb_find("help"));
-}
-
-static void test_every_method_has_a_verb(void **state)
-{
-	for (unsigned m = 0; m < METHOD_MAX; m++) {
-		size_t i = 0;
-
-		/* for programs, and for perf run */
-		if (m == METHOD_OpenPerfEvent || m == METHOD_AttachPerfListener)
-			continue;
-
-		while (i < n_verbs && verbs[i].method != m)
-			i++;
-		assert_true(i < n_verbs);
-	}
-}
-
 static void test_escapes(void **state)
 {
 	static const struct {
@@ -788,17 +652,15 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_calls),
+		cmocka_unit_test(test_group_calls),
 		cmocka_unit_test(test_option_errors),
 		cmocka_unit_test(test_argument_errors),
 		cmocka_unit_test(test_group_errors),
-		cmocka_unit_test(test_usage_lines),
 		cmocka_unit_test(test_numbers),
 		cmocka_unit_test(test_addresses),
 		cmocka_unit_test(test_options),
 		cmocka_unit_test(test_wishes),
 		cmocka_unit_test(test_json_wish),
-		cmocka_unit_test(test_rows_match_methods),
-		cmocka_unit_test(test_every_method_has_a_verb),
 		cmocka_unit_test(test_escapes),
 	};
 

@@ -8,12 +8,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <signal.h>
 #include <sys/capability.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+#include "../../client/caps.h"
 #include "../../client/credentials.h"
+#include "../../client/invocation.h"
 
 #define IDS "PPid:\t7\nUid:\t1\t2\t3\t4\nGid:\t5\t6\t7\t4294967295\n"
 #define SETS                                                     \
@@ -135,6 +139,81 @@ static void test_own(void **state)
 	assert_int_equal(credentials_get(INT32_MAX, &c), -ESRCH);
 }
 
+/* The text of `cgm caps`, or of --recursive. */
+static char *caps_text(bool recursive, pid_t pid)
+{
+	struct invocation inv = {
+		.verb = verb_find("caps"), .given = 2 | recursive, .values[1].number = pid};
+	char *text = NULL, *error = NULL;
+	size_t size;
+	FILE *out = open_memstream(&text, &size);
+
+	assert_non_null(out);
+	assert_int_equal(caps_print(out, &inv, &error), 0);
+	assert_null(error);
+	fclose(out);
+	return text;
+}
+
+static void test_printed(void **state)
+{
+	static const char *const lines[] = {"\n  uid ", "  inheritable ", "  effective ",
+		"  ambient ", "  securebits ", "  no_new_privs ", "  seccomp ", "  for perf "};
+	char *text = caps_text(false, getpid()), wanted[64];
+	struct credentials c;
+
+	assert_int_equal(credentials_get(0, &c), 0);
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		assert_non_null(strstr(text, lines[i] + (i == 0)));
+	snprintf(wanted, sizeof(wanted), "user:[%llu]", (unsigned long long)c.chain.ns[0].inode);
+	assert_non_null(strstr(text, wanted));
+	free(text);
+}
+
+/* How far in the line of a process begins, or -1. */
+static int indent_of(const char *text, pid_t pid)
+{
+	for (const char *line = text; line; line = strchr(line, '\n')) {
+		int indent;
+
+		line += *line == '\n';
+		indent = (int)strspn(line, " ");
+		if (atoi(line + indent) == pid)
+			return indent;
+	}
+	return -1;
+}
+
+/* A line for each below, each further in than its parent. */
+static void test_printed_below(void **state)
+{
+	int end[2], own;
+	char *text;
+	pid_t pids[2];
+
+	assert_int_equal(pipe(end), 0);
+	pids[0] = fork();
+	if (pids[0] == 0) {
+		pids[1] = fork();
+		if (pids[1] > 0 && write(end[1], &pids[1], sizeof(pids[1])) < 0)
+			_exit(1);
+		pause();
+	}
+	assert_int_equal(read(end[0], &pids[1], sizeof(pids[1])), sizeof(pids[1]));
+	text = caps_text(true, getpid());
+	kill(pids[1], SIGKILL);
+	kill(pids[0], SIGKILL);
+	waitpid(pids[0], NULL, 0);
+	own = indent_of(text, getpid());
+	assert_true(own >= 0);
+	assert_int_equal(indent_of(text, pids[0]), own + 2);
+	assert_int_equal(indent_of(text, pids[1]), own + 4);
+	assert_true(strstr(text, "effective") != NULL);
+	close(end[0]);
+	close(end[1]);
+	free(text);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -143,6 +222,8 @@ int main(void)
 		cmocka_unit_test(test_set_texts),
 		cmocka_unit_test(test_perf),
 		cmocka_unit_test(test_own),
+		cmocka_unit_test(test_printed),
+		cmocka_unit_test(test_printed_below),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -29,10 +29,12 @@ static void test_names(void **state)
 		uint64_t config;
 		bool user;
 		const char *item;
+		bool kernel;
 	} rows[] = {
 		{"cpu-clock", EVENT_KERNEL, "", "", PERF_TYPE_SOFTWARE, 0, false, "cpu"},
 		{"cs:u", EVENT_KERNEL, "", "", PERF_TYPE_SOFTWARE, 3, true, "cpu"},
 		{"cycles", EVENT_KERNEL, "", "", PERF_TYPE_HARDWARE, 0, false, "cpu"},
+		{"cycles:k", EVENT_KERNEL, "", "", PERF_TYPE_HARDWARE, 0, false, "kernel", true},
 		{"instructions:uk", EVENT_KERNEL, "", "", PERF_TYPE_HARDWARE, 1, false, "cpu"},
 		{"msr/tsc/", EVENT_PMU, "msr", "tsc", 0, 0, false, "pmu:msr"},
 		{"msr/tsc/u", EVENT_PMU, "msr", "tsc", 0, 0, true, "pmu:msr"},
@@ -60,6 +62,7 @@ static void test_names(void **state)
 		assert_int_equal(event.type, rows[i].type);
 		assert_int_equal(event.config, rows[i].config);
 		assert_int_equal(event.user, rows[i].user);
+		assert_int_equal(event.kernel, rows[i].kernel);
 		event_item(&event, item);
 		assert_string_equal(item, rows[i].item);
 	}
