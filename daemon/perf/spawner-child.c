@@ -374,6 +374,8 @@ static int confine(struct spawner_child *s)
 		SCMP_SYS(umount2),
 		SCMP_SYS(pivot_root),
 		SCMP_SYS(fsopen),
+		SCMP_SYS(fspick),
+		SCMP_SYS(fsconfig),
 		SCMP_SYS(fsmount),
 		SCMP_SYS(move_mount),
 		SCMP_SYS(open_tree),
@@ -422,11 +424,10 @@ static int spawner_init(struct spawner_child *s, int sock, pid_t parent, bool co
 	r = child_signals();
 	if (r == 0)
 		r = fds_keep(fds, 4);
-	if (r == 0)
-		r = chdir("/") < 0 ? -errno : 0;
-	s->sock = 3;
-	if (r == 0)
-		r = channels_open(s);
+	if (r < 0)
+		return r;
+	s->sock = fds[3];
+	r = chdir("/") < 0 ? -errno : channels_open(s);
 	if (r < 0)
 		return r;
 	/* A caller is forked as somebody who may have many processes of his own. */
@@ -449,9 +450,12 @@ static int spawner_init(struct spawner_child *s, int sock, pid_t parent, bool co
 
 _Noreturn void spawner_run(int sock, pid_t parent, bool confine_it)
 {
-	static struct spawner_child s;
+	static struct spawner_child s = {.sock = -EBADF};
+	struct spawn_reply ready = {.result = spawner_init(&s, sock, parent, confine_it)};
 
-	if (spawner_init(&s, sock, parent, confine_it) < 0)
+	/* Without it there is no perf, but a daemon. */
+	if (wire_send(s.sock >= 0 ? s.sock : sock, &ready, sizeof(ready), -EBADF) < 0 ||
+		ready.result < 0)
 		_exit(1);
 	serve(&s);
 	_exit(0);

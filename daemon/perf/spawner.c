@@ -35,56 +35,37 @@ static int perf_there(void)
 										       : 0;
 }
 
-int spawner_start(bool confine, struct spawner **ret)
-{
-	const struct timeval timeout = {.tv_sec = TIMEOUT_SEC};
-	_cleanup_free_ struct spawner *s = calloc(1, sizeof(*s));
-	_cleanup_close_ int ours = -EBADF;
-	_cleanup_close_ int theirs = -EBADF;
-	pid_t parent = getpid(), pid;
-	int fds[2], r = s ? perf_there() : -ENOMEM;
-
-	if (r < 0)
-		return r;
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
-		return -errno;
-	ours = fds[0];
-	theirs = fds[1];
-	if (setsockopt(ours, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
-		setsockopt(ours, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
-		return -errno;
-	pid = child_fork();
-	if (pid == 0)
-		spawner_run(theirs, parent, confine);
-	if (pid < 0)
-		return pid;
-	/* Not reaped yet, so the number is still the child's. Without, it ends by its socket. */
-	s->pidfd = pidfd_open(pid, 0);
-	if (s->pidfd < 0)
-		return -errno;
-	s->sock = TAKE_FD(ours);
-	*ret = TAKE_PTR(s);
-	return 0;
-}
-
 struct spawner *spawner_free(struct spawner *s)
 {
 	if (!s)
 		return NULL;
 	close_fd(&s->sock);
 	/* And with it all that ask to end with their parent. */
-	pidfd_send_signal(s->pidfd, SIGKILL, NULL, 0);
-	while (waitid(P_PIDFD, (id_t)s->pidfd, NULL, WEXITED) < 0 && errno == EINTR)
+	if (s->pidfd >= 0)
+		pidfd_send_signal(s->pidfd, SIGKILL, NULL, 0);
+	while (s->pidfd >= 0 && waitid(P_PIDFD, (id_t)s->pidfd, NULL, WEXITED) < 0 &&
+		errno == EINTR)
 		;
 	close_fd(&s->pidfd);
 	free(s);
 	return NULL;
 }
 
-int spawner_pidfd(const struct spawner *s)
+static struct spawner *spawner_alloc(void)
 {
-	return s->pidfd;
+	struct spawner *s = calloc(1, sizeof(*s));
+
+	if (s)
+		s->sock = s->pidfd = -EBADF;
+	return s;
 }
+
+static void cleanup_spawner(struct spawner **s)
+{
+	spawner_free(*s);
+}
+
+#define _cleanup_spawner_ __attribute__((cleanup(cleanup_spawner)))
 
 /* The result; the fd that came with it goes to *ret_fd. */
 static int answer_await(int sock, uint32_t seq, int *ret_fd)
@@ -101,6 +82,45 @@ static int answer_await(int sock, uint32_t seq, int *ret_fd)
 		*ret_fd = TAKE_FD(fd);
 		return reply.result;
 	}
+}
+
+int spawner_start(bool confine, struct spawner **ret)
+{
+	const struct timeval timeout = {.tv_sec = TIMEOUT_SEC};
+	_cleanup_spawner_ struct spawner *s = spawner_alloc();
+	_cleanup_close_ int none = -EBADF;
+	_cleanup_close_ int theirs = -EBADF;
+	pid_t parent = getpid(), pid;
+	int fds[2], r = s ? perf_there() : -ENOMEM;
+
+	if (r < 0)
+		return r;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return -errno;
+	s->sock = fds[0];
+	theirs = fds[1];
+	if (setsockopt(s->sock, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
+		setsockopt(s->sock, SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		return -errno;
+	pid = child_fork();
+	if (pid == 0)
+		spawner_run(theirs, parent, confine);
+	if (pid < 0)
+		return pid;
+	/* Not reaped yet, so the number is still the child's. Without, it ends by its socket. */
+	s->pidfd = pidfd_open(pid, 0);
+	if (s->pidfd < 0)
+		return -errno;
+	close_fd(&theirs);
+	r = answer_await(s->sock, 0, &none);
+	if (r == 0)
+		*ret = TAKE_PTR(s);
+	return r;
+}
+
+int spawner_pidfd(const struct spawner *s)
+{
+	return s->pidfd;
 }
 
 static int ask(int sock, const struct spawn_request *q, int fd, int *ret_fd)

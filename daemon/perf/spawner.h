@@ -31,7 +31,7 @@
 struct spawner;
 
 /* Before there are threads, event loop or clients. `confine`: as zygote_start(). -EOPNOTSUPP: the
- * kernel has no perf_event_open. */
+ * kernel has no perf_event_open. What else it cannot do without is -EPERM, -ENOSPC ... */
 int spawner_start(bool confine, struct spawner **ret);
 struct spawner *spawner_free(struct spawner *s); /* ends all of its children but the keeper; NULL */
 int spawner_pidfd(const struct spawner *s);	 /* borrowed; readable: it has ended */

@@ -107,7 +107,7 @@ static void become(const struct box_who *who)
 		_exit(4);
 }
 
-static void caps_bound(uint64_t caps)
+void box_caps(uint64_t caps)
 {
 	struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
 	struct __user_cap_data_struct data[2] = {
@@ -198,7 +198,7 @@ static void init_run(
 	if (userns && (setgroups(0, NULL) < 0 || setresgid(0, 0, 0) < 0 || setresuid(0, 0, 0) < 0))
 		_exit(2);
 	if (!userns)
-		caps_bound(caps);
+		box_caps(caps);
 	become(&root);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	children_start(who, n, socks);

@@ -46,5 +46,8 @@ void box_free(struct box *b);
 /* 0, or a negative errno that it got. */
 int box_do(struct box *b, unsigned at, enum box_op op, pid_t pid, int arg);
 
+/* From now on we have no others. */
+void box_caps(uint64_t caps);
+
 /* The number that a process has inside; 0: it is in no other pid namespace. */
 pid_t box_number(pid_t host);

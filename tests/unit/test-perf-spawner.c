@@ -632,6 +632,25 @@ static void test_spawner_end(void **state)
 	assert_int_equal(spawner_start(CONFINE, &spawner), 0);
 }
 
+/* Where it could not do its work, it says so and there is none. */
+static void test_poor(void **state)
+{
+	int status;
+	pid_t pid;
+
+	begin(state);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct spawner *poor = NULL;
+
+		box_caps(DOCKER);
+		_exit(spawner_start(CONFINE, &poor) == -EPERM && !poor ? 0 : 1);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -653,6 +672,7 @@ int main(void)
 		TEST(test_many),
 		TEST(test_gone),
 		TEST(test_spawner_end),
+		TEST(test_poor),
 	};
 
 	return cmocka_run_group_tests(tests, setup_all, teardown_all);
