@@ -60,16 +60,21 @@ static bool is_scoped(int dirfd, const char *name)
 }
 
 struct list {
-	struct pmu *pmu; /* heap, PERF_PMUS_MAX of them */
-	unsigned n;
+	struct pmu *pmu; /* heap */
+	unsigned n, size;
 };
+
+static void list_done(struct list *l)
+{
+	free(l->pmu);
+}
 
 /* One that goes meanwhile was not there. */
 static int pmu_add(void *userdata, int dirfd, const char *name)
 {
 	_cleanup_close_ int fd = openat(dirfd, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	struct list *list = userdata;
-	struct pmu *pmu = &list->pmu[list->n];
+	struct pmu *pmu;
 	uint64_t type;
 	int r;
 
@@ -78,8 +83,18 @@ static int pmu_add(void *userdata, int dirfd, const char *name)
 	r = number_read(fd, "type", &type);
 	if (r < 0 || type > UINT32_MAX || strlen(name) > PERF_NAME_MAX)
 		return r == -ENOMEM || r == -EMFILE || r == -ENFILE ? r : 0;
-	if (list->n == PERF_PMUS_MAX)
+	if (list->n == PMUS_MAX)
 		return -E2BIG;
+	if (list->n == list->size) {
+		unsigned size = list->size ? 2 * list->size : 64;
+		struct pmu *bigger = reallocarray(list->pmu, size, sizeof(*bigger));
+
+		if (!bigger)
+			return -ENOMEM;
+		list->pmu = bigger;
+		list->size = size;
+	}
+	pmu = &list->pmu[list->n];
 	*pmu = (struct pmu){.type = (uint32_t)type,
 		.is_power = is_power(name),
 		.is_probe = strcmp(name, "kprobe") == 0 || strcmp(name, "uprobe") == 0,
@@ -101,22 +116,20 @@ static int by_type(const void *a, const void *b)
 int pmus_list(int root, struct pmu **ret, unsigned *ret_n)
 {
 	_cleanup_close_ int dir = openat(root, DEVICES, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	_cleanup_free_ struct pmu *pmu = calloc(PERF_PMUS_MAX + 1, sizeof(*pmu));
-	struct list list = {pmu, 0};
+	__attribute__((cleanup(list_done))) struct list list = {0};
 	int r;
 
 	if (dir < 0)
 		return -errno;
-	if (!pmu)
-		return -ENOMEM;
 	/* Links; in a tree that somebody has bound there perhaps not. */
 	r = cgroup_each(dir, false, pmu_add, &list);
 	if (r >= 0)
 		r = cgroup_each(dir, true, pmu_add, &list);
 	if (r < 0 && r != -E2BIG)
 		return r;
-	qsort(pmu, list.n, sizeof(*pmu), by_type);
-	*ret = TAKE_PTR(pmu);
+	if (list.n > 0)
+		qsort(list.pmu, list.n, sizeof(*list.pmu), by_type);
+	*ret = TAKE_PTR(list.pmu);
 	*ret_n = list.n;
 	return 0;
 }

@@ -7,6 +7,8 @@
 #include "../../policy/perf.h"
 #include "../devroots.h"
 
+#define PMUS_MAX 4096
+
 struct pmu {
 	char name[PERF_NAME_MAX + 1];
 	uint32_t type;
@@ -17,7 +19,7 @@ struct pmu {
 	bool no_exclude; /* msr: refuses exclude bits, and only counts */
 };
 
-/* By type, at most PERF_PMUS_MAX. *ret is heap. `root`: an fd of /sys. -ENOENT: the kernel has
+/* By type, at most PMUS_MAX. *ret is heap. `root`: an fd of /sys. -ENOENT: the kernel has
  * none. */
 int pmus_list(int root, struct pmu **ret, unsigned *ret_n);
 /* "sched:sched_switch" -> its number. `tracefs`: an fd of it. -ENOENT. */

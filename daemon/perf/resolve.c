@@ -126,6 +126,12 @@ int perf_ways_at(
  * All of it.
  */
 
+/* One of which more is to be said than that nobody may have it, as of one that is not known. */
+static bool matters(const struct perf_pmu *pmu)
+{
+	return pmu->granted || pmu->cpu || pmu->probe || pmu->scoped;
+}
+
 static bool has_kind(const struct perf_items *items, enum perf_item_kind kind)
 {
 	const struct perf_item item = {.kind = kind};
@@ -155,6 +161,27 @@ static void pmu_resolve(const struct pmu *pmu, const struct perf_items *items,
 		ret->granted = false;
 }
 
+/* Of a server's hundreds of uncore PMUs those that nobody may have are left out first. */
+static void pmus_resolve(
+	const struct perf_items *items, const struct perf_items *gpus, struct perf_grant *ret)
+{
+	unsigned room = PERF_PMUS_MAX;
+	struct perf_pmu pmu;
+
+	for (unsigned i = 0; i < kept.n; i++) {
+		pmu_resolve(&kept.pmu[i], items, gpus, &pmu);
+		ret->raw |= pmu.cpu && pmu.granted;
+		room -= room > 0 && matters(&pmu);
+	}
+	for (unsigned i = 0; i < kept.n && ret->n_pmus < PERF_PMUS_MAX; i++) {
+		pmu_resolve(&kept.pmu[i], items, gpus, &pmu);
+		if (!matters(&pmu) && room == 0)
+			continue;
+		room -= !matters(&pmu);
+		ret->pmu[ret->n_pmus++] = pmu;
+	}
+}
+
 /* One that is not there is granted to nobody. */
 static void tracepoints_resolve(
 	struct manager *m, const struct perf_items *items, struct perf_grant *ret)
@@ -181,11 +208,7 @@ int perf_grant_resolve(struct manager *m, const struct perf_items *items,
 		r = gpu_pmus(m, way, n_ways, &gpus);
 	if (r < 0)
 		return r;
-	for (unsigned i = 0; i < kept.n; i++) {
-		pmu_resolve(&kept.pmu[i], items, &gpus, &ret->pmu[i]);
-		ret->raw |= kept.pmu[i].is_cpu && ret->pmu[i].granted;
-	}
-	ret->n_pmus = kept.n;
+	pmus_resolve(items, &gpus, ret);
 	tracepoints_resolve(m, items, ret);
 	return 0;
 }

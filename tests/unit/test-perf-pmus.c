@@ -247,6 +247,33 @@ static void test_gpus(void **state)
 	granted(&g, "21 ");
 }
 
+/* More than a grant has room for: those of which something is to be said are there. */
+static void test_many(void **state)
+{
+	struct perf_grant g;
+
+	for (unsigned i = 0; i < 2 * PERF_PMUS_MAX; i++) {
+		char name[32], type[16];
+
+		snprintf(name, sizeof(name), "uncore_%u", i);
+		snprintf(type, sizeof(type), "%u", 100 + i);
+		pmu_make(name, type, "cpumask");
+	}
+	pmu_make("late", "5000", "cpumask");
+	pmu_make("arm_late", "5001", "cpus");
+	{
+		struct perf_items items = items_of("pmu:uncore_500 pmu:late");
+
+		assert_int_equal(perf_grant_resolve(&m, &items, NULL, 0, &g), 0);
+	}
+	assert_int_equal(g.n_pmus, PERF_PMUS_MAX);
+	granted(&g, "600 5000 ");
+	assert_true(of_type(&g, 5001)->cpu);
+	assert_true(of_type(&g, 4)->cpu && of_type(&g, 12)->no_exclude);
+	for (unsigned i = 1; i < g.n_pmus; i++)
+		assert_true(g.pmu[i - 1].type < g.pmu[i].type);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -255,6 +282,7 @@ int main(void)
 		TEST(test_tracepoints),
 		TEST(test_resolve),
 		TEST(test_gpus),
+		TEST(test_many),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
