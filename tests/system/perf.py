@@ -74,7 +74,8 @@ def attr(kind=SOFTWARE, config=CPU_CLOCK, *bits, size=VER7, **fields):
     values = {"type": kind, "size": size, "config": config, "bits": sum(BITS[name] for name in bits), **fields}
     assert set(values) <= set(NAMES), values
     data = FIELDS.pack(*(values.get(name, 0) for name in NAMES))
-    return bytearray(data[:size] if size < len(data) else data + bytes(size - len(data)))
+    # More than a page the kernel does not read.
+    return bytearray(data[:size] if size < len(data) else data + bytes(min(size, 1 << 16) - len(data)))
 
 
 def open_at(address, pid=0, cpu=-1, group=-1, flags=CLOEXEC):
