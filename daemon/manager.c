@@ -448,6 +448,7 @@ static int confine(const struct manager *m)
 	if (m->options->no_sandbox)
 		return 0;
 	devprog_rights(m->devprog, &bpf);
+	bpf.keys = perf_gated(m->perf);
 	r = sandbox_capabilities(&bpf);
 	if (r < 0)
 		return fail(r, "giving up capabilities");

@@ -163,6 +163,12 @@ static const int bpf_loads[] = {
 	BPF_BTF_LOAD,
 };
 
+static const int bpf_keys[] = {
+	BPF_MAP_UPDATE_ELEM,
+	BPF_MAP_DELETE_ELEM,
+	BPF_MAP_GET_NEXT_KEY,
+};
+
 static bool is_in(const int *list, size_t n, int value)
 {
 	for (size_t i = 0; i < n; i++)
@@ -173,8 +179,11 @@ static bool is_in(const int *list, size_t n, int value)
 
 static bool bpf_passes(const struct sandbox_bpf *bpf, int command)
 {
-	return is_in(bpf_calls, sizeof(bpf_calls) / sizeof(bpf_calls[0]), command) ||
-	       (bpf->loads && is_in(bpf_loads, sizeof(bpf_loads) / sizeof(bpf_loads[0]), command));
+	return (bpf->calls &&
+		       is_in(bpf_calls, sizeof(bpf_calls) / sizeof(bpf_calls[0]), command)) ||
+	       (bpf->loads &&
+		       is_in(bpf_loads, sizeof(bpf_loads) / sizeof(bpf_loads[0]), command)) ||
+	       (bpf->keys && is_in(bpf_keys, sizeof(bpf_keys) / sizeof(bpf_keys[0]), command));
 }
 
 /* The kernel looks at 32 bits of it and the filter at 64: what is larger than all commands that
@@ -184,7 +193,7 @@ static int refuse_bpf(scmp_filter_ctx filter, const struct sandbox_bpf *bpf)
 	const uint32_t refusal = SCMP_ACT_ERRNO(EPERM);
 	int last = BPF_LINK_DETACH, r = 0;
 
-	if (!bpf->calls)
+	if (!bpf->calls && !bpf->keys)
 		return seccomp_rule_add(filter, refusal, SCMP_SYS(bpf), 0);
 	for (int i = 0; r >= 0 && i < last; i++)
 		if (!bpf_passes(bpf, i))

@@ -17,6 +17,7 @@ struct sandbox_bpf {
 	bool capability; /* CAP_BPF */
 	bool loads;	 /* programs and maps, too, and CAP_PERFMON: without, the kernel takes only
 			    what computes no address from what it was given (5.8) */
+	bool keys;	 /* to tell and to take away what maps that are held say */
 };
 
 /* Keeps CHOWN, DAC_OVERRIDE, FOWNER, KILL and SYS_NICE and what `bpf` asks for, and sets

@@ -272,11 +272,15 @@ int gate_list(const struct perf_gate *g, uint64_t **ret_ids, unsigned *ret_n)
 
 	if (!ids)
 		return -ENOMEM;
-	while (g->map_fd >= 0 &&
-		bpf_map_get_next_key(g->map_fd, n > 0 ? &ids[n - 1] : NULL, &ids[n]) == 0)
+	while (g->map_fd >= 0) {
+		int r = bpf_map_get_next_key(g->map_fd, n > 0 ? &ids[n - 1] : NULL, &ids[n]);
+
+		if (r == -ENOENT)
+			break;
 		/* From the beginning, where the last was removed meanwhile. */
-		if (++n == GATE_CGROUPS_MAX)
-			return -E2BIG;
+		if (r < 0 || ++n == GATE_CGROUPS_MAX)
+			return r < 0 ? r : -E2BIG;
+	}
 	*ret_ids = TAKE_PTR(ids);
 	*ret_n = n;
 	return 0;

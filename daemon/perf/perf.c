@@ -26,6 +26,11 @@ const char *perf_off(const struct perf *p)
 	return p->off;
 }
 
+bool perf_gated(const struct perf *p)
+{
+	return !gate_why(p->gate);
+}
+
 /* With perf off too: what the gate lets through is the containers' own. */
 static int gate_begin(struct perf *p)
 {

@@ -21,6 +21,7 @@ struct perf;
 int perf_new(struct manager *m, struct spawner *spawner, const char *why, struct perf **ret);
 struct perf *perf_free(struct perf *p);	    /* listeners stay with the keeper; returns NULL */
 const char *perf_off(const struct perf *p); /* why it is, or NULL: it is on */
+bool perf_gated(const struct perf *p);	    /* there is a gate, whose map the core writes to */
 
 /* AttachPerfListener: takes `listener` (judged to be a seccomp notification fd), for an account.
  * -EDQUOT: its listeners are too many. */
