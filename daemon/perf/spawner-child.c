@@ -39,6 +39,7 @@
 #define WORKERS_MAX (2 * PERF_SLOTS_MAX) /* with connections that have no slot yet */
 #define OPENERS_MAX 8			 /* of a worker; each is for one pid namespace */
 #define CALLERS_MAX 4
+#define IDLE_SEC 10 /* so long an opener is seen in a container after its last order */
 
 /* The last that were made of a kind. */
 struct ring {
@@ -235,6 +236,7 @@ static int serve_core(struct spawner_child *s)
 
 static int order_pair(int *ret_worker, int *ret_child)
 {
+	const struct timeval idle = {.tv_sec = IDLE_SEC};
 	const struct timeval timeout = {
 		.tv_sec = PERF_ORDER_MSEC / 1000, .tv_usec = PERF_ORDER_MSEC % 1000 * 1000};
 	int fds[2];
@@ -244,7 +246,8 @@ static int order_pair(int *ret_worker, int *ret_child)
 	*ret_worker = fds[0];
 	*ret_child = fds[1];
 	if (setsockopt(fds[0], SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout)) < 0 ||
-		setsockopt(fds[0], SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0)
+		setsockopt(fds[0], SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout)) < 0 ||
+		setsockopt(fds[1], SOL_SOCKET, SO_RCVTIMEO, &idle, sizeof(idle)) < 0)
 		return -errno;
 	return 0;
 }
@@ -302,13 +305,14 @@ static int serve_worker(struct spawner_child *s, struct worker_end *w)
 	return wire_send(w->sock, &reply, sizeof(reply), channel);
 }
 
-static void receive_report(struct spawner_child *s)
+static int receive_report(struct spawner_child *s)
 {
 	_cleanup_close_ int pidfd = -EBADF;
 	struct spawn_report report;
+	int r = wire_recv(s->report_in, &report, sizeof(report), &pidfd);
 
-	if (wire_recv(s->report_in, &report, sizeof(report), &pidfd) < 0 || pidfd < 0)
-		return;
+	if (r < 0 || pidfd < 0)
+		return r;
 	for (unsigned i = 0; i < s->n; i++) {
 		struct worker_end *w = &s->workers[i];
 
@@ -318,10 +322,11 @@ static void receive_report(struct spawner_child *s)
 			ring_put(&w->openers, OPENERS_MAX, TAKE_FD(pidfd));
 		else
 			ring_put(&w->callers, CALLERS_MAX, TAKE_FD(pidfd));
-		return;
+		return 0;
 	}
 	/* Of a worker that is no more. */
 	ring_end(&pidfd);
+	return 0;
 }
 
 static void serve(struct spawner_child *s)
@@ -343,8 +348,9 @@ static void serve(struct spawner_child *s)
 		for (unsigned i = n; i-- > 0;)
 			if (s->polled[i + 2].revents && serve_worker(s, &s->workers[i]) < 0)
 				worker_forget(s, i);
-		if (s->polled[1].revents)
-			receive_report(s);
+		/* All: each question brings one. */
+		while (s->polled[1].revents && receive_report(s) == 0)
+			;
 		if (s->polled[0].revents && serve_core(s) < 0)
 			return;
 	}
@@ -358,6 +364,8 @@ static int channels_open(struct spawner_child *s)
 		return -errno;
 	s->report_in = fds[0];
 	s->report_out = fds[1];
+	if (fcntl(s->report_in, F_SETFL, O_NONBLOCK) < 0)
+		return -errno;
 	s->proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	return s->proc_fd < 0 ? -errno : 0;
 }

@@ -47,9 +47,10 @@ int spawn_keeper(struct spawner *s, int sock);
  * host's number of a thread whose namespaces and ids count. The caller sees to it that it was that
  * thread all the time (SECCOMP_IOCTL_NOTIF_ID_VALID, a pidfd): it is read between the call and the
  * return. *ret_channel is where orders go. Takes some hundred microseconds, so openers are to be
- * kept; of one worker's eight live at most, then the oldest is ended. -ESRCH: the thread or its pid
- * namespace is gone. -EPERM, of openers: a container without a user namespace in which somebody has
- * CAP_SYS_PTRACE, which there is the host's own: nothing of ours goes there.
+ * kept; of one worker's eight live at most, then the oldest is ended, and one that has had no order
+ * for ten seconds ends. -ESRCH: the thread or its pid namespace is gone. -EPERM, of openers: a
+ * container without a user namespace in which somebody has CAP_SYS_PTRACE, which there is the host's
+ * own: nothing of ours goes there.
  */
 int spawn_opener(int spawner_channel, pid_t tid, int *ret_channel);
 int spawn_caller(int spawner_channel, pid_t tid, int *ret_channel);

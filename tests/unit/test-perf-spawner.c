@@ -578,6 +578,23 @@ static void test_channel_end(void **state)
 	close(pidfd);
 }
 
+/* Nobody who is not needed stays in a container. */
+static void test_idle(void **state)
+{
+	struct fixture *f = begin(state);
+	struct perf_order order = order_of(PERF_COUNT_SW_DUMMY, 1, -1);
+	int pidfd;
+
+	f->box = box_new(true, 0, NULL, 0);
+	assert_int_equal(spawn_opener(f->spawner, f->box->task[0].host, &f->opener), 0);
+	pidfd = pidfd_open(find(f->box, "cgmd-opener"), 0);
+	assert_true(pidfd >= 0);
+	assert_int_equal(order_do(f->opener, &order, -EBADF, -EBADF), 0);
+	await_end(pidfd);
+	close(pidfd);
+	assert_int_equal(order_do(f->opener, &order, -EBADF, -EBADF), -EPIPE);
+}
+
 /* Of more than eight the first have ended. */
 static void test_many(void **state)
 {
@@ -669,6 +686,7 @@ int main(void)
 		TEST(test_docker),
 		TEST(test_docker_tracer),
 		TEST(test_channel_end),
+		TEST(test_idle),
 		TEST(test_many),
 		TEST(test_gone),
 		TEST(test_spawner_end),
