@@ -2,9 +2,11 @@
 """cgm perf and cgm caps in containers, against the real daemon: what they print, what their status says, and
 programs that know nothing of the daemon."""
 
+import ctypes
 import errno
 import json
 import os
+import struct
 
 import agent
 import perf
@@ -186,6 +188,28 @@ def test_cgm_perf_explain_gpu(w):
     equal((code, report["item"], report["command"]), (DENIED, "gpu", "cgm perf grant CGROUP gpu"))
     equal([(row["event"], row["all_processes"], row["errno"]) for row in needed], [("gpu//", True, errno.EACCES)])
     equal(states(report)["pmu"], "passes")
+
+
+def refuse(number, error):
+    """In an agent: a filter as runtimes have by default, of it and of what it starts."""
+    rules = ((perf.BPF_LD_W_ABS, 0, 0, 0), (perf.BPF_JEQ, 0, 1, number), (perf.BPF_RET, 0, 0, 0x50000 | error),
+             (perf.BPF_RET, 0, 0, perf.RET_ALLOW))
+    code = b"".join(struct.pack("=HBBI", *rule) for rule in rules)
+    agent.check(agent.libc.prctl(perf.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+    agent.check(agent.libc.syscall(ctypes.c_long(perf.NR_SECCOMP), ctypes.c_long(perf.SET_MODE_FILTER),
+                                   ctypes.c_ulong(0), ctypes.byref(perf.Filter(len(rules), code))), "seccomp")
+
+
+@test
+def test_cgm_perf_explain_seccomp(w):
+    """A runtime's own filter comes before all else: no grant would help."""
+    denied_by_kernel()
+    one = w.container()
+    one.run(refuse, perf.NR_PERF, errno.EPERM)
+    code, report = explain(one, EVENT)
+    equal((code, states(report)["seccomp"]), (DENIED, "refuses"))
+    equal({row["errno"] for row in report["attempts"]}, {errno.EPERM})
+    assert report["command"].startswith("cgm perf config "), report
 
 
 @test
