@@ -177,7 +177,7 @@ void perf_items_intersect(struct perf_items *items, const struct perf_items *wit
 
 /* ---- a cgroup's record */
 
-/* The items up to `end`. */
+/* The items up to `end`; a '|' before it is none. */
 static int items_parse(const char *text, const char *end, struct perf_items *ret)
 {
 	char word[PERF_ITEM_TEXT_MAX + 1];
@@ -208,8 +208,6 @@ int perf_record_parse(const char *text, struct perf_record *ret)
 
 	if (len > PERF_RECORD_TEXT_MAX)
 		return -E2BIG;
-	if (bar && strchr(bar + 1, '|'))
-		return -EINVAL;
 	r = items_parse(text, bar ? bar : text + len, &record.given);
 	if (r == 0 && bar) {
 		record.limited = true;

@@ -287,10 +287,19 @@ static void test_longest_record(void **state)
 		item.name[1] = (char)('A' + k / 26);
 		assert_int_equal(perf_items_add(&r.given, &item), 0);
 	}
-	/* 40 of 99 bytes, and 39 blanks */
+	/* 40 of 99 bytes, and 39 blanks; and with another in the place of the last, 4000 */
 	assert_int_equal(perf_record_print(&r, buf, sizeof(buf)), 0);
 	assert_int_equal(strlen(buf), 40 * 99 + 39);
-	item.name[0] = 'z';
+	perf_items_remove(&r.given, &item);
+	item.kind = PERF_ITEM_TRACEPOINT;
+	item.name[1] = ':';
+	item.name[89] = '\0';
+	assert_int_equal(perf_items_add(&r.given, &item), 0);
+	assert_int_equal(perf_record_print(&r, buf, sizeof(buf)), 0);
+	assert_int_equal(strlen(buf), PERF_RECORD_TEXT_MAX);
+	perf_items_remove(&r.given, &item);
+	item.name[89] = 'a';
+	item.name[90] = '\0';
 	assert_int_equal(perf_items_add(&r.given, &item), 0);
 	assert_int_equal(perf_record_print(&r, buf, sizeof(buf)), -E2BIG);
 }

@@ -363,6 +363,7 @@ static void test_what_is_left_of_an_attr(void **state)
 	assert_false(v.attr.attr.exclude_callchain_kernel);
 	v = decide_one(CPU_, CPU, &none, 0);
 	assert_false(v.attr.attr.exclude_callchain_kernel);
+	assert_int_equal(v.attr.attr.branch_sample_type, 0);
 	v = decide_one(CPU_, CPU, &branches, 0);
 	assert_int_equal(
 		v.attr.attr.branch_sample_type, PERF_SAMPLE_BRANCH_ANY | PERF_SAMPLE_BRANCH_USER);
