@@ -10,6 +10,8 @@
 #include "../log.h"
 #include "../manager.h"
 
+_Static_assert(PERF_RECORD_TEXT_MAX <= INSPECT_PERF_TEXT_MAX, "each record can be kept");
+
 const struct hierarchy *perf_hierarchy(const struct manager *m)
 {
 	static const char controller[] = "perf_event";
