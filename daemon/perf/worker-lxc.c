@@ -77,26 +77,24 @@ static int answer_send(struct worker *w, const struct lxc_call *call)
 	}
 }
 
-/* Sets the answer. */
-static void perf_event(
-	struct worker *w, const struct lxc_packet *p, int held, struct lxc_call *call)
+/* The number that the event gets there, or a negative errno. */
+static int event_give(const struct lxc_packet *p, int held, const struct worker_answer *a)
 {
-	int listener = p->fds.fd[LXC_FD_LISTENER], number;
-	struct worker_answer a = {.fd = -EBADF};
-	int r = worker_handle(w, listener, &call->notif, &a);
-	_cleanup_close_ int event = a.fd;
-
-	if (r < 0 || a.err < 0) {
-		lxc_call_answer(call, 0, r < 0 ? r : a.err, 0);
-		return;
-	}
 	/* Its facts were asked for by a number that a packet names. */
-	if (!lxc_thread_there(held)) {
-		lxc_call_answer(call, 0, -ESTALE, 0);
-		return;
-	}
-	number = worker_inject(listener, call->notif.id, &a, false);
-	lxc_call_answer(call, number < 0 ? 0 : number, number < 0 ? number : 0, 0);
+	if (!lxc_thread_there(held))
+		return -ESTALE;
+	return worker_inject(p->fds.fd[LXC_FD_LISTENER], p->call.notif.id, a, false);
+}
+
+static int perf_event(struct lxc *l, const struct lxc_packet *p, int held)
+{
+	struct worker_answer a = {.fd = -EBADF};
+	int r = worker_handle(l->w, p->fds.fd[LXC_FD_LISTENER], &p->call.notif, &a);
+
+	if (r >= 0)
+		r = a.err < 0 ? a.err : event_give(p, held, &a);
+	close_fd(&a.fd);
+	return r;
 }
 
 static void perf_call(struct lxc *l, const struct lxc_packet *p, struct lxc_call *call)
@@ -108,10 +106,8 @@ static void perf_call(struct lxc *l, const struct lxc_packet *p, struct lxc_call
 		atomic_fetch_add(&l->w->slot->dropped, 1);
 		worker_news(l->w, PERF_NEWS_PEER);
 	}
-	if (r < 0)
-		lxc_call_answer(call, 0, -ENOSYS, 0);
-	else
-		perf_event(l->w, p, held, call);
+	r = r < 0 ? -ENOSYS : perf_event(l, p, held);
+	lxc_call_answer(call, r < 0 ? 0 : r, r < 0 ? r : 0, 0);
 }
 
 /* 0; negative: nobody answers it. */

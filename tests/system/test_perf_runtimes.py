@@ -13,7 +13,8 @@ import threading
 
 import perf
 import runtimes
-from harness import Skip, bare, equal
+from agent import wait_until
+from harness import Skip, bare, each_bare, equal
 from test_perf_grants import HIERARCHY
 from world import BASE, RANGE, make
 
@@ -61,15 +62,25 @@ def need_runtime(*programs):
         raise Skip("this host has lowered perf_event_paranoid")
 
 
-@bare
-def test_perf_crun(w):
-    """Without a grant, with one, and with none again: what runs there, and what is started there later."""
-    need_runtime("crun", "jq", "perf")
-    if runtimes.missing("crun"):
-        raise Skip(runtimes.missing("crun"))
+def unprivileged_runc(config):
+    """The same for one that does not know all flags yet."""
+    config = unprivileged(config)
+    config["linux"]["seccomp"]["flags"] = []
+    return config
+
+
+CHANGES = {"crun": unprivileged, "runc": unprivileged_runc}
+
+
+@each_bare(*CHANGES)
+def test_perf_oci(w, runtime):
+    """Without a grant, with one, and with none again: what is started there, each with a listener of its own."""
+    need_runtime("jq", "perf")
+    if runtimes.missing(runtime):
+        raise Skip(runtimes.missing(runtime))
     w.start()
     host, cgroup = w.host(), f"perf-{os.getpid()}"
-    container = runtimes.Container(w.directory, "crun", cgroup, [runtimes.rule(True, "rwm")], unprivileged)
+    container = runtimes.Container(w.directory, runtime, cgroup, [runtimes.rule(True, "rwm")], CHANGES[runtime])
     try:
         equal(said(container.run("exec", cgroup, *PYTHON)), ["EACCES"])
         host.GrantPerf(f"/{cgroup}", ["cpu"])
@@ -78,6 +89,81 @@ def test_perf_crun(w):
         assert perf.counts(text).get("task-clock") is not None, text
         host.RevokePerf(f"/{cgroup}", ["cpu"], [])
         equal(said(container.run("exec", cgroup, *PYTHON)), ["EACCES"])
+    finally:
+        container.close()
+
+
+# Asks again whenever there is a new file to be asked by, and leaves the answer in it.
+ASK_AGAIN = """
+import subprocess, sys, time
+for turn in range(1000):
+    path = f"/out/{turn}"
+    while not os.path.exists(path):
+        time.sleep(0.01)
+        if os.path.exists("/out/end"):
+            sys.exit()
+    said = subprocess.run([sys.executable, "-SIc", ASK], stdout=subprocess.PIPE).stdout
+    with open(path, "wb") as file:
+        file.write(said)
+"""
+
+
+class Asker:
+    """A program that runs in a container all the time, by a directory that both sides see."""
+
+    def __init__(self, directory):
+        self.directory, self.turn = directory, 0
+        os.makedirs(directory, exist_ok=True)
+        os.chown(directory, BASE, BASE)
+        self.command = ["/usr/bin/python3", "-SIc", f"import os\nASK = {ASK!r}\n{ASK_AGAIN}"]
+
+    def begin(self):
+        self.path = f"{self.directory}/{self.turn}"
+        self.turn += 1
+        with open(self.path, "w"):
+            os.chown(self.path, BASE, BASE)
+
+    def answer(self):
+        wait_until(lambda: os.path.getsize(self.path) > 0, "an answer from the container")
+        with open(self.path) as file:
+            return said(file.read())
+
+    def ask(self):
+        self.begin()
+        return self.answer()
+
+    def end(self):
+        with open(f"{self.directory}/end", "w"):
+            pass
+
+
+@bare
+def test_perf_oci_kept(w):
+    """The listener of what runs outlives a killed daemon."""
+    need_runtime("crun", "jq")
+    if runtimes.missing("crun"):
+        raise Skip(runtimes.missing("crun"))
+    asker = Asker(f"{w.directory}/out")
+
+    def change(config):
+        config["process"]["args"] = asker.command
+        config["mounts"].append({"destination": "/out", "type": "bind", "source": asker.directory,
+                                 "options": ["bind"]})
+        os.makedirs(f"{config['root']['path']}/out")
+        return unprivileged(config)
+
+    w.start()
+    host, cgroup = w.host(), f"perf-{os.getpid()}"
+    container = runtimes.Container(w.directory, "crun", cgroup, [runtimes.rule(True, "rwm")], change)
+    try:
+        host.GrantPerf(f"/{cgroup}", ["cpu"])
+        equal(asker.ask(), ["counts"])
+        w.daemon.kill()
+        # Asked while there is nobody, answered by the next one.
+        asker.begin()
+        w.start()
+        equal(asker.answer(), ["counts"])
+        equal(asker.ask(), ["counts"])
     finally:
         container.close()
 
@@ -114,18 +200,23 @@ class Lxc:
 
     def run(self, *command):
         """What a command says that runs as its init."""
-        shell = ["/bin/sh", "-c", 'PATH=/usr/bin exec "$@" >/out/said 2>&1', "sh", *command]
-        # Without newuidmap it writes the maps by itself, whatever /etc/subuid says.
-        done = subprocess.run([shutil.which("lxc-start"), "-F", "-n", self.name, "-P", self.directory, "-f",
-                               f"{self.directory}/config", "-l", "INFO", "-o", f"{self.directory}/log", "--", *shell],
-                              stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              env={**os.environ, "PATH": "/nonexistent"}, timeout=120)
+        done = self.start(command)
+        out, _ = done.communicate(timeout=120)
         try:
             with open(f"{self.directory}/root/out/said") as file:
                 return file.read()
         except FileNotFoundError:
             with open(f"{self.directory}/log") as file:
-                raise AssertionError(f"lxc-start: {done.stdout} {file.read()[-3000:]}") from None
+                raise AssertionError(f"lxc-start: {out} {file.read()[-3000:]}") from None
+
+    def start(self, command):
+        """Ends with it."""
+        shell = ["/bin/sh", "-c", 'PATH=/usr/bin exec "$@" >/out/said 2>&1', "sh", *command]
+        # Without newuidmap it writes the maps by itself, whatever /etc/subuid says.
+        return subprocess.Popen([shutil.which("lxc-start"), "-F", "-n", self.name, "-P", self.directory, "-f",
+                                 f"{self.directory}/config", "-l", "INFO", "-o", f"{self.directory}/log", "--", *shell],
+                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                                env={**os.environ, "PATH": "/nonexistent"})
 
 
 @bare
@@ -139,6 +230,26 @@ def test_perf_lxc(w):
     equal(said(lxc.run(*PYTHON)), ["counts"])
     text = lxc.run("perf", "stat", "-a", "-x,", "-e", "task-clock", "sleep", "0.1")
     assert perf.counts(text).get("task-clock") is not None, text
+
+
+@bare
+def test_perf_lxc_reconnects(w):
+    """It keeps its listener, and connects to the next daemon; in between calls fail, and nobody waits."""
+    need_runtime("lxc-start")
+    w.start()
+    make(HIERARCHY, "c1")
+    w.host().GrantPerf("/c1", ["cpu"])
+    lxc = Lxc(w, "c1/lxc")
+    asker = Asker(f"{lxc.directory}/root/out")
+    with lxc.start(asker.command) as running:
+        try:
+            equal(asker.ask(), ["counts"])
+            w.daemon.kill()
+            equal(asker.ask(), ["ENOSYS"])
+            w.start()
+            equal(asker.ask(), ["counts"])
+        finally:
+            asker.end()
 
 
 # Three devices: what the next proxy said of each.

@@ -623,7 +623,7 @@ static void test_state_in_pieces(void **state)
 	(void)state;
 	packet_send(s.sock, STATE, 1, &listener, 1);
 	for (size_t i = 1; i < strlen(STATE); i++)
-		packet_send(s.sock, STATE + i, 1, NULL, 0);
+		packet_send(s.sock, &STATE[i], 1, NULL, 0);
 	assert_int_equal(told(&s), TOLD_FOUND);
 	stand_end(&s);
 	/* The fd last. */
@@ -689,7 +689,7 @@ static void test_two_fds_apart(void **state)
 
 	(void)state;
 	packet_send(s.sock, STATE, 5, &listener, 1);
-	packet_send(s.sock, STATE + 5, 5, &listener, 1);
+	packet_send(s.sock, &STATE[5], 5, &listener, 1);
 	dropped_for(&s, PERF_NEWS_FDS);
 	stand_end(&s);
 }
