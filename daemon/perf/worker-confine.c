@@ -7,11 +7,8 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 
+#include "rights.h"
 #include "worker-core.h"
-
-#ifndef CAP_PERFMON
-#	define CAP_PERFMON 38 /* 5.8 */
-#endif
 
 static const int calls[] = {
 	SCMP_SYS(perf_event_open),
@@ -91,11 +88,10 @@ static int drop(bool broker)
 	cap_t caps = cap_init(), now = cap_get_proc();
 	int r = caps && now ? 0 : -ENOMEM;
 
-	if (r >= 0)
-		r = keep_if_had(caps, now, CAP_PERFMON);
-	/* The spawner left it where the kernel asks for it in place of PERFMON. */
-	if (r >= 0)
-		r = keep_if_had(caps, now, CAP_SYS_ADMIN);
+	/* What the spawner found this kernel to ask for. */
+	for (int cap = 0; r >= 0 && cap < 64; cap++)
+		if (rights_perfmon() & (UINT64_C(1) << cap))
+			r = keep_if_had(caps, now, cap);
 	if (r >= 0)
 		r = keep_if_had(caps, now, CAP_SYS_PTRACE);
 	if (r >= 0)

@@ -225,7 +225,8 @@ void bucket_charge(struct worker_bucket *b, unsigned calls);
  * Events that the tasks of a cgroup and below hold (worker-scan.c).
  */
 
-/* Of one process: a copy of each event. Returns negative to stop. */
+/* Of one process: a copy of each event, or -EBADF where it cannot be had (before 6.9 that of a
+ * thread with fds of its own). Returns negative to stop. */
 typedef int (*scan_event_fn)(void *userdata, pid_t pid, int pidfd, int event, uint64_t id);
 /* -E2BIG: there is more than is looked at. What vanishes meanwhile is passed over. */
 int scan_events(struct worker *w, int cgroup_fd, scan_event_fn fn, void *userdata);

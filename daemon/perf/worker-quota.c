@@ -165,7 +165,8 @@ static int held_add(void *userdata, pid_t pid, int pidfd, int event, uint64_t id
 
 	(void)pid;
 	(void)pidfd;
-	(void)event;
+	if (event < 0)
+		return -E2BIG;
 	if (held->n == held->size) {
 		size_t size = held->size * 2 + 64;
 		uint64_t *bigger = realloc(held->ids, size * sizeof(*bigger));

@@ -71,6 +71,10 @@ static int event_revoke(void *userdata, pid_t pid, int pidfd, int event, uint64_
 	const struct perf_entry *e = perf_ledger_find(v->w->registry, id);
 	int r;
 
+	if (event < 0) {
+		v->result.unknown++;
+		return 0;
+	}
 	if (e && is_granted(v->w, pid, e))
 		return 0;
 	r = see(v, id);

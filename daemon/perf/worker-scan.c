@@ -76,6 +76,8 @@ static int fd_look(void *userdata, int dirfd, const char *name)
 
 	if (!is_event(dirfd, name))
 		return in_time(s);
+	if (s->thread_pidfd < 0)
+		return s->fn(s->userdata, s->pid, s->pidfd, -EBADF, 0);
 	event = event_copy(s, atoi(name));
 	if (event < 0 || ioctl(event, PERF_EVENT_IOC_ID, &id) < 0)
 		return 0;
@@ -108,7 +110,7 @@ static int thread_look(void *userdata, int dirfd, const char *name)
 	if (tid == s->pid || syscall(SYS_kcmp, s->pid, tid, KCMP_FILES, 0, 0) <= 0)
 		return in_time(s);
 	s->thread_pidfd = pidfd_open(tid, THREAD_PIDFD);
-	if (s->thread_pidfd < 0)
+	if (s->thread_pidfd < 0 && errno != EINVAL)
 		return 0;
 	s->tid = tid;
 	r = table_look(s);

@@ -335,12 +335,14 @@ static void name_of(char *buf, size_t size)
 
 static const struct hierarchy *host(void)
 {
+	const struct hierarchy *h;
 	char what[64];
 
 	if (geteuid() != 0 ||
 		(all.n == 0 && hierarchies_discover(&all, NULL, NULL, what, sizeof(what)) < 0))
 		return NULL;
-	return hierarchy_find(&all, "unified", strlen("unified"));
+	h = hierarchy_find(&all, "perf_event", strlen("perf_event"));
+	return h ? h : hierarchy_find(&all, "unified", strlen("unified"));
 }
 
 static bool can_open(void)
@@ -351,6 +353,17 @@ static bool can_open(void)
 	if (fd >= 0)
 		close(fd);
 	return fd >= 0;
+}
+
+/* On v2 cgroups have perf's part only once the kernel has gone over the controllers of any. */
+static void implicit_begin(int root_fd)
+{
+	int fd = openat(root_fd, "cgroup.subtree_control", O_RDWR | O_CLOEXEC);
+	char text[8];
+
+	if (fd >= 0 && read(fd, text, sizeof(text)) <= 1)
+		(void)(write(fd, "+pids", 5) == 5 && write(fd, "-pids", 5));
+	close_fd(&fd);
 }
 
 int show_begin(void **state)
@@ -369,6 +382,7 @@ int show_begin(void **state)
 		return 0;
 	}
 	patience_begin();
+	implicit_begin(h->root_fd);
 	s->top = openat(h->root_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	assert_int_equal(mkdirat(s->top, "below", 0755), 0);
 	s->below = openat(s->top, "below", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -496,6 +510,9 @@ int client_counts(const void *data)
 int open_software(struct show *s, int pid, int cpu)
 {
 	struct order o = software(pid, cpu);
+	int r = show_run(s, client_open, &o, sizeof(o));
 
-	return show_run(s, client_open, &o, sizeof(o));
+	if (r < 0)
+		print_message("perf_event_open of %d, %d: %s\n", pid, cpu, strerror(-r));
+	return r;
 }
