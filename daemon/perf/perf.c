@@ -10,6 +10,8 @@
 #include "../log.h"
 #include "../manager.h"
 #include "gate.h"
+#include "grants.h"
+#include "implicit.h"
 #include "perf-core.h"
 
 #define LOOK_USEC 1000000
@@ -269,6 +271,7 @@ static int perf_begin(struct perf *p)
 
 	for (unsigned i = 0; i < PERF_SLOTS_MAX; i++)
 		listener[i] = -EBADF;
+	(void)perf_implicit_begin(perf_hierarchy(p->manager));
 	r = watch_begin(p);
 	if (r < 0)
 		return r;
