@@ -162,6 +162,12 @@ def test_cgm_perf_explain(w):
         found = states(report)
         equal((code, found["cgmd"], found["grant"]), (DENIED, "passes", "refuses"))
         equal((report["item"], report["command"]), ("cpu", "cgm perf grant CGROUP cpu"))
+    # Nor where calls are handed over, and the socket is out of reach: in a container of LXC's.
+    code, report = told(cgm(one, "perf", "run", "--", program(), "--address", "/nonexistent", "--json", "perf",
+                            "explain", EVENT))
+    found = states(report)
+    equal((code, found["seccomp"], found["cgmd"]), (DENIED, "passes", "refuses"))
+    equal(report["command"], "cgm perf grant CGROUP cpu")
     ok(host, "perf", "grant", "/c1", "cpu")
     code, report = explain(one, EVENT)
     equal((code, states(report)["grant"], report["command"]), (DENIED, "passes", "cgm perf run -- PROGRAM"))
