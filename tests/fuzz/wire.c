@@ -256,6 +256,7 @@ static const char *walk(struct cursor *c, const char *type)
 		take(c, 1);
 		break;
 	case 'b':
+	case 'h':
 	case 'i':
 	case 'u':
 		take_u32(c);
