@@ -171,5 +171,5 @@ _Noreturn void perf_worker_lxc(struct worker *w)
 		r = packet_serve(&l, &packet);
 		wire_fds_close(w, &packet.fds);
 	} while (r >= 0);
-	worker_done(w);
+	wire_end(w);
 }

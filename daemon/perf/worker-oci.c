@@ -100,7 +100,7 @@ _Noreturn void perf_worker_oci(struct worker *w)
 	listener = listener_receive(&o);
 	if (listener < 0) {
 		wire_fds_close(w, &o.fds);
-		worker_done(w);
+		wire_end(w);
 	}
 	worker_found(w, listener);
 }

@@ -69,6 +69,13 @@ void wire_fds_close(struct worker *w, struct wire_fds *fds)
 	fds->cut = false;
 }
 
+_Noreturn void wire_end(struct worker *w)
+{
+	/* The core's copy of it is closed some time later. */
+	shutdown(w->channel, SHUT_RDWR);
+	worker_done(w);
+}
+
 bool wire_is_listener(const struct worker *w, int fd)
 {
 	static const char listener[] = "anon_inode:seccomp notify";

@@ -24,5 +24,8 @@ ssize_t wire_receive(int sock, void *buf, size_t size, struct wire_fds *fds);
 /* Closes what can be closed: a file system of the peer's may make that wait for ever. */
 void wire_fds_close(struct worker *w, struct wire_fds *fds);
 
+/* The connection is over, and so the worker. */
+_Noreturn void wire_end(struct worker *w);
+
 /* A seccomp listener? Asks nobody's file system. */
 bool wire_is_listener(const struct worker *w, int fd);

@@ -317,3 +317,60 @@ def test_perf_lxc_no_next(w):
     w.start("--lxc-next", f"{w.directory}/nobody")
     lxc = Lxc(w, "c1/lxc", "proxmox-keyctl-mknod")
     equal(re.findall(r"node: (\w+)", lxc.run("/usr/bin/python3", "-SIc", MAKE_NODES)), ["ENOSYS"] * 3)
+
+
+def forged(path, tid, init, nr=perf.NR_PERF, size=None, fds=3):
+    """In an agent: what is answered to a packet as LXC sends them, with a listener of one's own; None: it was
+    dropped."""
+    told, tell = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            tell.send(forge(path, tid, init, nr, size, fds).encode())
+        except Exception as error:
+            tell.send(repr(error).encode())
+        finally:
+            os._exit(0)
+    tell.close()
+    os.waitpid(pid, 0)
+    return told.recv(1000).decode()
+
+
+def forge(path, tid, init, nr, size, fds):
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.settimeout(30)
+    connection.connect(path)
+    handed = [os.open("/proc/self", os.O_RDONLY), os.open("/dev/null", os.O_RDWR), perf.listener(), 0][:fds]
+    notif = struct.pack("=QIIiIQ6Q", 5, tid, 0, nr, perf.ARCH, 0, 0, 0, 0, 0, 0, 0)
+    packet = CALL.pack(0, init, init, 80, 24, 64, 0, 0, notif, RESPONSE.pack(5, 0, 0, 0))
+    socket.send_fds(connection, [packet[:size]], handed)
+    try:
+        answer = connection.recv(1000)
+    except ConnectionResetError:
+        answer = b""
+    return errno.errorcode[-RESPONSE.unpack_from(answer, 112)[2]] if answer else "dropped"
+
+
+@bare
+def test_perf_lxc_forged(w):
+    """A container speaks for nobody: not for the host, not for another, not by another's numbers for itself."""
+    perf.need()
+    path = f"{w.directory}/next"
+    proxy = NextProxy(path)
+    w.start("--lxc-next", path)
+    host, one, two = w.host(), w.container(), w.container("c2")
+    host.GrantPerf("/c1", ["cpu"])
+    host.GrantPerf("/c2", ["cpu"])
+    lxc = "/run/cgmd/lxc.sock"
+    for tid in (1, os.getpid(), w.daemon.pid, two.agent.pid, one.agent.pid):
+        equal(one.run(forged, lxc, tid, one.agent.pid), "ENOSYS", tid)
+    # To the next proxy it would speak with the daemon's rights.
+    equal(one.run(forged, lxc, one.agent.pid, one.agent.pid, 133), "ENOSYS")
+    equal(proxy.seen, [])
+    # Half of one, and one with too few or too many fds.
+    equal(host.run(forged, lxc, 1, 1, size=100), "dropped")
+    equal(host.run(forged, lxc, 1, 1, fds=2), "dropped")
+    equal(host.run(forged, lxc, 1, 1, fds=4), "dropped")
+    said = dict(host.ShowPerf())
+    equal(int(said["events"]), 0)
+    assert "perf" in w.daemon.log(), w.daemon.log()

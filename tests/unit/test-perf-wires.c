@@ -129,6 +129,7 @@ int __wrap_worker_inject(int listener, uint64_t id, const struct worker_answer *
 struct stand {
 	pid_t pid;
 	int sock, told;
+	int copy; /* of the worker's end, as the core has one for a while */
 };
 
 static uint32_t peer_uid;
@@ -173,8 +174,8 @@ static struct stand stand_new(int type, void (*serve)(struct worker *w), const c
 		strcpy(w.serve.next, next);
 		serve(&w);
 	}
-	close(pair[1]);
 	close(told[1]);
+	s.copy = pair[1];
 	s.sock = pair[0];
 	s.told = told[0];
 	return s;
@@ -186,6 +187,7 @@ static void stand_end(struct stand *s)
 	waitpid(s->pid, NULL, 0);
 	close(s->told);
 	close(s->sock);
+	close(s->copy);
 }
 
 static struct stand lxc(const char *next)
@@ -217,9 +219,13 @@ static int told(struct stand *s)
 /* It says that, and ends. */
 static void dropped_for(struct stand *s, enum perf_news news)
 {
+	struct pollfd p = {.fd = s->sock, .events = POLLIN};
+
 	assert_int_equal(told(s), news);
 	assert_int_equal(told(s), TOLD_DONE);
 	assert_int_equal(told(s), -2);
+	/* The peer learns of it at once. */
+	assert_true(poll(&p, 1, 0) == 1 && (p.revents & POLLHUP));
 }
 
 /*
