@@ -187,6 +187,25 @@ unsigned perf_ledger_count(const struct perf_registry *r, uint64_t scope_id, uns
 	return n;
 }
 
+bool perf_ledger_strays(const struct perf_registry *r, uint64_t scope_id)
+{
+	unsigned slots = slots_used(r);
+
+	for (unsigned i = 0; i < slots; i++) {
+		const struct perf_slot *slot = &r->slot[i];
+		unsigned used = ledger_used(slot);
+
+		for (unsigned j = 0; j < used; j++) {
+			const struct perf_entry *e = &slot->ledger[j];
+
+			if (atomic_load(&e->id) != 0 && e->scope_id == scope_id &&
+				!atomic_load(&e->watched))
+				return true;
+		}
+	}
+	return false;
+}
+
 int perf_ledger_add(struct perf_registry *r, struct perf_slot *slot, const struct perf_entry *entry)
 {
 	unsigned used = ledger_used(slot), i = 0;

@@ -94,6 +94,8 @@ void perf_slot_put(struct perf_registry *r, unsigned index);
 unsigned perf_ledger_count(const struct perf_registry *r, uint64_t scope_id, unsigned cpu);
 /* The same or more, at once. */
 unsigned perf_ledger_sum(const struct perf_registry *r, uint64_t scope_id, unsigned cpu);
+/* Are any of a scope's such that no worker watches? */
+bool perf_ledger_strays(const struct perf_registry *r, uint64_t scope_id);
 /* -EDQUOT: the slot has no room. Returns its index in the slot. */
 int perf_ledger_add(
 	struct perf_registry *r, struct perf_slot *slot, const struct perf_entry *entry);

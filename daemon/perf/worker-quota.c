@@ -187,20 +187,23 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* At most a tenth of the time. */
 static void scope_scan(struct worker *w, const struct task *t)
 {
 	struct held held = {0};
-	uint64_t now = worker_msec();
+	uint64_t began = worker_msec(), took;
 
-	if (now < w->quota.scan_at)
+	if (began < w->quota.scan_at || !perf_ledger_strays(w->registry, t->facts.scope_id))
 		return;
 	/* What was not looked at to the end says nothing of what is gone. */
 	if (scan_events(w, t->scope_fd, held_add, &held) >= 0) {
-		qsort(held.ids, held.n, sizeof(*held.ids), by_number);
+		if (held.n > 0)
+			qsort(held.ids, held.n, sizeof(*held.ids), by_number);
 		perf_ledger_keep(w->registry, t->facts.scope_id, held.ids, held.n);
 	}
 	free(held.ids);
-	w->quota.scan_at = worker_msec() + SCAN_MSEC;
+	took = worker_msec() - began;
+	w->quota.scan_at = began + took + (took * 9 > SCAN_MSEC ? took * 9 : SCAN_MSEC);
 }
 
 static bool is_full(const struct worker *w, const struct task *t, unsigned cpu)

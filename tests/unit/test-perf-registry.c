@@ -215,6 +215,8 @@ static void test_keep(void **state)
 	for (unsigned i = 0; i < 6; i++)
 		add(f->r, 0, 100 + i, 1, i == 5);
 	assert_int_equal(perf_ledger_keep(f->r, SCOPE + 1, NULL, 0), 0);
+	assert_true(perf_ledger_strays(f->r, SCOPE));
+	assert_false(perf_ledger_strays(f->r, SCOPE + 1));
 	assert_int_equal(perf_ledger_keep(f->r, SCOPE, held, 3), 3);
 	assert_non_null(perf_ledger_find(f->r, 101));
 	assert_non_null(perf_ledger_find(f->r, 104));
@@ -222,6 +224,10 @@ static void test_keep(void **state)
 	assert_int_equal(perf_ledger_count(f->r, SCOPE, 1), 3);
 	perf_ledger_unwatch(&f->r->slot[0]);
 	assert_int_equal(perf_ledger_keep(f->r, SCOPE, held, 3), 1);
+	assert_int_equal(perf_ledger_keep(f->r, SCOPE, NULL, 0), 2);
+	assert_false(perf_ledger_strays(f->r, SCOPE));
+	add(f->r, 0, 300, 1, true);
+	assert_false(perf_ledger_strays(f->r, SCOPE));
 }
 
 static void test_ledger_full(void **state)
