@@ -58,6 +58,7 @@ static int open_for(struct worker *w, struct packet *p, const struct perf_open *
 	}
 	r = attr_take(asked, &call.attr);
 	if (r < 0) {
+		ret->reason = REASON_PERF_ATTR;
 		close_fd(&call.group_fd);
 		return r;
 	}
