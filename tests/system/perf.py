@@ -313,18 +313,15 @@ def run_on(name="perf-inside"):
 
 
 def burn(name="perf-outside"):
-    """In an agent: keeps all CPUs busy until it is ended; the pids."""
-    pids = agent.here.setdefault("burners", [])
-    for cpu in cpus():
-        pid = os.fork()
-        if pid == 0:
-            libc.prctl(agent.PR_SET_PDEATHSIG, signal.SIGKILL)
-            libc.prctl(PR_SET_NAME, name.encode())
-            os.sched_setaffinity(0, [cpu])
-            while True:
-                pass
-        pids.append(pid)
-    return pids
+    """In an agent: a process that keeps one CPU busy until burnt()."""
+    pid = os.fork()
+    if pid == 0:
+        libc.prctl(agent.PR_SET_PDEATHSIG, signal.SIGKILL)
+        libc.prctl(PR_SET_NAME, name.encode())
+        os.sched_setaffinity(0, [min(cpus())])
+        while True:
+            pass
+    agent.here.setdefault("burners", []).append(pid)
 
 
 def burnt():

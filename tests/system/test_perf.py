@@ -153,7 +153,7 @@ def test_perf_stat_all(w, who):
     seen = []
     for _ in range(TRIES):
         code, out, err = client.run(perf.program, [
-            "perf", "stat", "-x,", "-a", "-e", "cpu-clock,context-switches", "--", *perf.spinner(0.4)])
+            "perf", "stat", "-x,", "-a", "-e", "cpu-clock,context-switches", "--", *perf.spinner(0.25)])
         equal(code, 0, err)
         found, used = perf.counts(err), float(out.split()[1]) * 1000
         assert found["context-switches"] > 0, err
@@ -215,7 +215,7 @@ def test_perf_top(w):
     one = inside(w, "root")
     one.run(perf.burn, "perf-inside")
     w.host_agent.run(perf.burn)
-    _, out = one.run(perf.until, ["perf", "top", "--stdio", "-d", "1", "--sort", "comm"], shows_inside)
+    _, out = one.run(perf.until, ["perf", "top", "--stdio", "-d", "1", "-F", "100", "--sort", "comm"], shows_inside)
     w.host_agent.run(perf.burnt)
     one.run(perf.burnt)
     assert "perf-inside" in out and "perf-outside" not in out, out[-3000:]
@@ -391,7 +391,7 @@ def test_perf_call(w, who):
     assert client.run(spin_by_call, w.daemon.socket) > 50e6
     equal(client.run(group_by_call, w.daemon.socket), 2)
     for data, pid, cpu, flags, why in (
-            (perf.attr(perf.TRACEPOINT, 1), -1, 0, 0, "KERNEL"), (perf.attr()[:40], -1, 0, 0, "PERF_ATTR"),
+            (perf.attr(perf.TRACEPOINT, 1), -1, 0, 0, "PERF_GRANT"), (perf.attr()[:40], -1, 0, 0, "PERF_ATTR"),
             (b"", -1, 0, 0, "PERF_ATTR"), (bytes(5000), -1, 0, 0, "PERF_ATTR"),
             (perf.attr(), -1, 0, 1 << 40, "PERF_FLAGS")):
         equal(client.run(call_error, w.daemon.socket, bytes(data), pid, cpu, flags), why, (len(data), flags))
