@@ -215,7 +215,7 @@ def test_perf_top(w):
     one = inside(w, "root")
     one.run(perf.burn, "perf-inside")
     w.host_agent.run(perf.burn)
-    _, out = one.run(perf.until, ["perf", "top", "--stdio", "-d", "1", "-F", "100", "--sort", "comm"], shows_inside)
+    _, out = one.run(perf.until, ["stdbuf", "-o0", "perf", "top", "--stdio", "-d", "1", "--sort", "comm"], shows_inside)
     w.host_agent.run(perf.burnt)
     one.run(perf.burnt)
     assert "perf-inside" in out and "perf-outside" not in out, out[-3000:]
