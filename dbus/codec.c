@@ -96,13 +96,43 @@ static enum reason decode_texts(
 	return r < 0 ? REASON_SIGNATURE : *ret ? REASON_OK : REASON_INTERNAL;
 }
 
+/* One by one. */
+static enum reason copy_bytes(sd_bus_message *m, struct request_bytes *ret)
+{
+	int r = sd_bus_message_enter_container(m, 'a', "y");
+	size_t size = 0;
+	uint8_t byte;
+
+	while (r >= 0 && (r = sd_bus_message_read_basic(m, 'y', &byte)) > 0) {
+		if (ret->size == size) {
+			uint8_t *bigger = realloc(ret->heap, size ? 2 * size : 256);
+
+			if (!bigger)
+				return REASON_INTERNAL;
+			ret->heap = bigger;
+			size = size ? 2 * size : 256;
+		}
+		ret->heap[ret->size++] = byte;
+	}
+	if (r >= 0)
+		r = sd_bus_message_exit_container(m);
+	ret->data = ret->heap;
+	return r < 0 ? REASON_SIGNATURE : REASON_OK;
+}
+
 static enum reason decode_bytes(sd_bus_message *m, struct request_bytes *ret)
 {
 	const void *data;
+	size_t size;
+	int r = sd_bus_message_read_array(m, 'y', &data, &size);
 
-	if (sd_bus_message_read_array(m, 'y', &data, &ret->size) < 0)
+	/* sd-bus gives none in place of a message of the other byte order. */
+	if (r == -EOPNOTSUPP)
+		return copy_bytes(m, ret);
+	if (r < 0)
 		return REASON_SIGNATURE;
 	ret->data = data;
+	ret->size = size;
 	return REASON_OK;
 }
 

@@ -126,6 +126,7 @@ void request_done(struct request *r)
 {
 	free(r->rules);
 	free(r->items);
+	free(r->attr.heap);
 	*r = (struct request){0};
 }
 

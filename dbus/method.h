@@ -133,10 +133,11 @@ struct request_options {
 	int kill; /* as sd-bus has a boolean */
 };
 
-/* An ay; it belongs to the message. */
+/* An ay; the message's, or `heap`. */
 struct request_bytes {
 	const uint8_t *data;
 	size_t size;
+	uint8_t *heap; /* or NULL */
 };
 
 /* A call. The strings belong to the message. */
