@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Perf in containers of real runtimes, with the configuration that is shipped for them."""
 
+import ctypes
 import errno
 import json
 import os
@@ -13,7 +14,7 @@ import threading
 
 import perf
 import runtimes
-from agent import wait_until
+from agent import check, libc, wait_until
 from harness import Skip, bare, each_bare, equal
 from test_perf_grants import HIERARCHY
 from world import BASE, RANGE, make
@@ -374,3 +375,78 @@ def test_perf_lxc_forged(w):
     said = dict(host.ShowPerf())
     equal(int(said["events"]), 0)
     assert "perf" in w.daemon.log(), w.daemon.log()
+
+
+NOTIF_RECV, NOTIF_SEND, PR_SET_DUMPABLE = 0xc0502100, 0xc0182101, 4
+NEWUSER, NEWPID = 0x10000000, 0x20000000
+
+
+def rootless_init(sock):
+    """What a container's init says of an event of all of a CPU."""
+    fd = perf.listener()
+    socket.send_fds(sock, [b"listener"], [fd])
+    os.close(fd)
+    sock.send(str(perf.try_event(perf.attr(perf.SOFTWARE, perf.TASK_CLOCK), pid=-1, cpu=perf.cpus()[0])).encode())
+
+
+def rootless_child(sock):
+    """In user and pid namespaces of its own."""
+    uid, gid = os.getuid(), os.getgid()
+    libc.prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
+    check(libc.unshare(NEWUSER | NEWPID), "unshare")
+    for name, text in (("uid_map", f"0 {uid} 1"), ("setgroups", "deny"), ("gid_map", f"0 {gid} 1")):
+        with open(f"/proc/self/{name}", "w") as file:
+            file.write(text)
+    pid = os.fork()
+    if pid == 0:
+        rootless_init(sock)
+    else:
+        os.waitpid(pid, 0)
+
+
+def rootless(path):
+    """In an agent of a plain user: does for a container of its own what LXC's monitor does."""
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    pid = os.fork()
+    if pid == 0:
+        try:
+            rootless_child(theirs)
+        except Exception as error:
+            theirs.send(repr(error).encode())
+        finally:
+            os._exit(0)
+    theirs.close()
+    text, fds, _, _ = socket.recv_fds(ours, 1000, 1)
+    if not fds:
+        raise AssertionError(text)
+    listener, = fds
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(path)
+    notif = ctypes.create_string_buffer(80)
+    check(libc.ioctl(listener, ctypes.c_ulong(NOTIF_RECV), notif), "receiving a notification")
+    number, tid = struct.unpack_from("=QI", notif)
+    handed = [os.open("/proc/self", os.O_RDONLY), os.open("/dev/null", os.O_RDWR), listener]
+    packet = CALL.pack(0, os.getpid(), tid, 80, 24, 64, 0, 0, notif.raw, RESPONSE.pack(number, 0, 0, 0))
+    socket.send_fds(connection, [packet], handed)
+    answer = connection.recv(1000)[112:]
+    check(libc.ioctl(listener, ctypes.c_ulong(NOTIF_SEND), ctypes.create_string_buffer(answer, 24)), "answering")
+    try:
+        return ours.recv(100).decode()
+    finally:
+        os.waitpid(pid, 0)
+        for fd in handed:
+            os.close(fd)
+
+
+@bare
+def test_perf_lxc_of_user(w):
+    """A user's own LXC: who made the container may speak for it, with no right of his own."""
+    perf.need()
+    if perf.paranoid() < 2:
+        raise Skip("this host has lowered perf_event_paranoid")
+    w.start()
+    host, user = w.host(), w.user()
+    lxc = "/run/cgmd/lxc.sock"
+    equal(user.run(rootless, lxc), "EACCES")
+    host.GrantPerf("/u1000", ["cpu"])
+    equal(user.run(rootless, lxc), "0")
