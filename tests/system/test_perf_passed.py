@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What is passed for something else: an event or a listener where a socket belongs, and the reverse; and
+workers that end."""
+
+import os
+import signal
+import socket
+
+import agent
+import perf
+import scm
+import wire
+from agent import wait_until
+from harness import equal, test
+from test_hostile import descendants
+from test_perf import give, inside, is_served, neighbour
+from world import REASONS
+
+
+def why(call):
+    try:
+        call()
+    except wire.DBusError as error:
+        return next((token for token, text in REASONS.items() if text in error.message), error.message)
+    except wire.Dropped:
+        return "dropped"
+    return None
+
+
+def listener_of_child():
+    """A listener that has a user, without a filter of our own."""
+    ours, theirs = socket.socketpair()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            socket.send_fds(theirs, [b"l"], [perf.listener()])
+            signal.pause()
+        finally:
+            os._exit(1)
+    theirs.close()
+    _, fds, _, _ = socket.recv_fds(ours, 1, 1)
+    agent.here.setdefault("listening", []).append(pid)
+    return fds[0]
+
+
+def own_event():
+    return perf.open_event(perf.attr(perf.SOFTWARE, perf.TASK_CLOCK, "exclude_kernel"))
+
+
+def exchange(address, fd):
+    """A call that takes a socket."""
+    bus = wire.Bus(address, fds=True)
+    try:
+        serial = scm.send_call(bus, "GetPidCgroup", ("all",), [fd])
+        return bus.answer(serial).value()
+    finally:
+        bus.close()
+
+
+def group(address, fd, flags=perf.CLOEXEC):
+    bus = perf.FdBus(address)
+    try:
+        return bus.call_with("OpenPerfEvent", "ayiiht", (bytes(perf.attr()), -1, 0, 0, flags), [fd])
+    finally:
+        bus.close()
+
+
+def passed(address):
+    """{what: why it was refused}"""
+    event, listener = own_event(), listener_of_child()
+    one, other = socket.socketpair()
+    try:
+        return {
+            "event as socket": why(lambda: exchange(address, event)),
+            "listener as socket": why(lambda: exchange(address, listener)),
+            "listener as group": why(lambda: group(address, listener)),
+            "listener as no group": why(lambda: group(address, listener, perf.CLOEXEC | perf.NO_GROUP)),
+            "socket as group": why(lambda: group(address, one.fileno())),
+            "event as listener": why(lambda: perf.attach(address, event)),
+            "socket as listener": why(lambda: perf.attach(address, one.fileno())),
+            "name of an event": why(lambda: group(address, name_of(event))),
+        }
+    finally:
+        for pid in agent.here.pop("listening"):
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+        os.close(event)
+        os.close(listener)
+        one.close()
+        other.close()
+
+
+def name_of(fd):
+    return os.open(f"/proc/self/fd/{fd}", os.O_PATH)
+
+
+@test
+def test_perf_passed(w):
+    give(w)
+    other = neighbour(w)
+    one = w.container()
+    one.run(os.getpid)
+    before = held(w)
+    equal(one.run(passed, w.daemon.socket), {
+        "event as socket": "SCM_SOCKET",
+        "listener as socket": "SCM_SOCKET",
+        "listener as group": "PERF_GROUP",
+        "listener as no group": "PERF_GROUP",
+        "socket as group": "PERF_GROUP",
+        "event as listener": "PERF_LISTENER",
+        "socket as listener": "PERF_LISTENER",
+        "name of an event": "dropped",
+    })
+    is_served(other)
+    wait_until(lambda: held(w) <= before, "nothing of it is held")
+
+
+def held(w):
+    """Events and listeners."""
+    return sum("perf_event" in fd or "seccomp" in fd for fd in w.daemon.fds())
+
+
+def named(pids, name):
+    found = set()
+    for pid in pids:
+        try:
+            with open(f"/proc/{pid}/comm", encoding="ascii") as file:
+                if file.read().strip() == name:
+                    found.add(pid)
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+    return found
+
+
+def workers(w):
+    return named(descendants(w.daemon.pid), "cgmd-perf")
+
+
+@test
+def test_perf_worker_killed(w):
+    """Another takes its place; what was opened goes on."""
+    give(w)
+    before = workers(w)
+    one = inside(w, "root")
+    is_served(one)
+    fd = one.run(perf.open_event, pid=-1, cpu=0)
+    for _ in range(3):
+        own = workers(w) - before
+        equal(len(own), 1, own)
+        os.kill(own.pop(), signal.SIGKILL)
+        is_served(one)
+    assert one.run(perf.value_of, fd) > 0
+    one.run(os.close, fd)
+
+
+@test
+def test_perf_listener_ends(w):
+    """A worker ends with the last who is filtered, and the broker when nobody asks."""
+    give(w)
+    before, fds = workers(w), held(w)
+    one = inside(w, "root")
+    is_served(one)
+    assert workers(w) - before, "no worker"
+    one.agent.close()
+    wait_until(lambda: not workers(w) - before, "the worker has ended")
+    wait_until(lambda: held(w) <= fds, "nothing of it is held")
