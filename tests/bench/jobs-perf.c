@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -60,29 +61,47 @@ void perf_trap(struct bench_client *c, unsigned i)
 	close(fd);
 }
 
-static void event_open(struct perf_event_attr *attr, pid_t pid, int cpu)
+void perf_before(struct bench_client *c, unsigned n)
+{
+	c->held = realloc(c->held, n * sizeof(*c->held));
+	if (!c->held)
+		need(-ENOMEM, "events");
+}
+
+void perf_after(struct bench_client *c, unsigned n)
+{
+	while (c->n_held > 0)
+		close(c->held[--c->n_held]);
+}
+
+static int event_open(struct perf_event_attr *attr, pid_t pid, int cpu)
 {
 	attr->type = PERF_TYPE_SOFTWARE;
 	attr->size = sizeof(*attr);
 	attr->disabled = 1;
 	attr->exclude_kernel = 1;
-	close(need_errno(
+	return need_errno(
 		(int)syscall(SYS_perf_event_open, attr, pid, cpu, -1, PERF_FLAG_FD_CLOEXEC),
-		"perf_event_open"));
+		"perf_event_open");
+}
+
+static int count_all(void)
+{
+	struct perf_event_attr attr = {.config = PERF_COUNT_SW_CPU_CLOCK};
+
+	return event_open(&attr, -1, 0);
 }
 
 void perf_count_all(struct bench_client *c, unsigned i)
 {
-	struct perf_event_attr attr = {.config = PERF_COUNT_SW_CPU_CLOCK};
-
-	event_open(&attr, -1, 0);
+	c->held[c->n_held++] = count_all();
 }
 
 void perf_count_own(struct bench_client *c, unsigned i)
 {
 	struct perf_event_attr attr = {.config = PERF_COUNT_SW_TASK_CLOCK};
 
-	event_open(&attr, 0, -1);
+	c->held[c->n_held++] = event_open(&attr, 0, -1);
 }
 
 void perf_sample_all(struct bench_client *c, unsigned i)
@@ -91,7 +110,7 @@ void perf_sample_all(struct bench_client *c, unsigned i)
 		.sample_period = 1000000,
 		.sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TID};
 
-	event_open(&attr, -1, 0);
+	c->held[c->n_held++] = event_open(&attr, -1, 0);
 }
 
 void perf_sample_own(struct bench_client *c, unsigned i)
@@ -100,7 +119,7 @@ void perf_sample_own(struct bench_client *c, unsigned i)
 		.sample_period = 1000000,
 		.sample_type = PERF_SAMPLE_IP | PERF_SAMPLE_TID};
 
-	event_open(&attr, 0, -1);
+	c->held[c->n_held++] = event_open(&attr, 0, -1);
 }
 
 void perf_flood(struct bench_client *c, unsigned i)
@@ -111,7 +130,7 @@ void perf_flood(struct bench_client *c, unsigned i)
 			continue;
 		need_errno(prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl");
 		for (;;)
-			perf_count_all(c, 0);
+			close(count_all());
 	}
 }
 

@@ -65,7 +65,9 @@ int rules_give(sd_bus *bus, const char *cgroup, const char *const *rules);
 /* What containers have, 15 rules. */
 extern const char *const rules_usual[];
 
-/* Of jobs-perf.c: perf_event_open, closed again. From perf_trap() on the daemon answers it. */
+/* Of jobs-perf.c: perf_event_open; from perf_trap() on the daemon answers it. */
+void perf_before(struct bench_client *c, unsigned n);
+void perf_after(struct bench_client *c, unsigned n); /* closes them */
 void perf_trap(struct bench_client *c, unsigned i);
 void perf_count_all(struct bench_client *c, unsigned i);
 void perf_count_own(struct bench_client *c, unsigned i);
