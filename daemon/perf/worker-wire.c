@@ -46,21 +46,37 @@ ssize_t wire_receive(int sock, void *buf, size_t size, struct wire_fds *fds)
 	return msg.msg_flags & MSG_TRUNC ? -EMSGSIZE : n;
 }
 
-/* On the file system that /proc is? As it is known, without asking it. */
-static bool is_proc(const struct worker *w, int fd)
+/* As it is known, without asking the file system. */
+static bool device_of(int fd, struct statx *ret)
 {
-	const int flags = AT_EMPTY_PATH | AT_STATX_DONT_SYNC;
-	struct statx st, proc;
+	return statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_INO, ret) == 0;
+}
 
-	return statx(fd, "", flags, STATX_INO, &st) == 0 &&
-	       statx(w->proc, "", flags, STATX_INO, &proc) == 0 &&
-	       st.stx_dev_major == proc.stx_dev_major && st.stx_dev_minor == proc.stx_dev_minor;
+static bool same_device(const struct statx *st, uint32_t major, uint32_t minor)
+{
+	return st->stx_dev_major == major && st->stx_dev_minor == minor;
+}
+
+/* An anonymous file, or of the file system that /proc is. */
+static bool can_close(const struct worker *w, const struct statx *proc, int fd)
+{
+	struct statx st;
+
+	return fd < 0 || (device_of(fd, &st) &&
+				 (same_device(&st, proc->stx_dev_major, proc->stx_dev_minor) ||
+					 (st.stx_ino == w->anon_ino &&
+						 same_device(&st, w->anon_major, w->anon_minor))));
 }
 
 void wire_fds_close(struct worker *w, struct wire_fds *fds)
 {
+	static struct statx proc;
+
+	/* It stays what it is: it is held. */
+	if (proc.stx_ino == 0 && !device_of(w->proc, &proc))
+		worker_fail(w);
 	for (unsigned i = 0; i < fds->n; i++) {
-		if (fds->fd[i] < 0 || worker_is_anon(w, fds->fd[i]) || is_proc(w, fds->fd[i]))
+		if (can_close(w, &proc, fds->fd[i]))
 			close_fd(&fds->fd[i]);
 		else
 			worker_strand(w, &fds->fd[i]);
