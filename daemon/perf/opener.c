@@ -77,6 +77,35 @@ static int order_open(const struct perf_order *order, int group_fd, int cgroup_f
 	return 0;
 }
 
+/* The threads of one process are nobody else's matter, but we are not of the caller's; tgkill(2)
+ * tells, which with signal 0 only looks. */
+static bool is_callers(const struct caller_of *caller, pid_t pid)
+{
+	return pid > 0 && (syscall(SYS_tgkill, caller->tgid, pid, 0) == 0 || errno == EPERM);
+}
+
+/*
+ * As the caller. A program that may not be dumped (it has file capabilities, say) may have an event
+ * of itself, but nobody else of it: what the kernel says of all the rest is then found out with an
+ * event of our own.
+ */
+static int caller_open(const struct perf_order *order, const struct caller_of *caller, int group_fd,
+	int cgroup_fd, int *ret_fd)
+{
+	struct perf_attr attr = order->attr;
+	int r = order_open(order, group_fd, cgroup_fd, ret_fd);
+	long fd;
+
+	if (r != -EACCES || order->has_cgroup || !is_callers(caller, order->pid))
+		return r;
+	fd = syscall(
+		SYS_perf_event_open, &attr, 0, order->cpu, -1, order->flags | PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	close((int)fd);
+	return PERF_ORDER_ITS_OWN;
+}
+
 /*
  * What stands for a thread as long as nobody else can have its number. Before Linux 6.9 there is no
  * pidfd of a thread that leads no process; an owner of SIGIO is held by the kernel as the thread
@@ -99,17 +128,14 @@ static int target_hold(pid_t pid)
 /*
  * May it read the target as ptrace(2) has it (PTRACE_MODE_READ_REALCREDS, what perf_event_open asks
  * for)? get_robust_list(2) asks the kernel just that, of any thread, on every kernel, whatever
- * hidepid or Yama (which looks at attaching alone) say. The threads of one process may always; we
- * are not of the caller's, so that is asked of tgkill(2), which with signal 0 only looks.
+ * hidepid or Yama (which looks at attaching alone) say.
  */
 static int may_trace(const struct caller_of *caller, pid_t pid)
 {
 	void *head;
 	size_t size;
 
-	if (caller->perfmon)
-		return 0;
-	if (syscall(SYS_tgkill, caller->tgid, pid, 0) == 0 || errno == EPERM)
+	if (caller->perfmon || is_callers(caller, pid))
 		return 0;
 	if (syscall(SYS_get_robust_list, pid, &head, &size) == 0)
 		return 0;
@@ -144,7 +170,9 @@ static int serve_one(int channel, const struct caller_of *caller)
 		fds[1] = fds[0];
 		fds[0] = -EBADF;
 	}
-	if (order.op == PERF_ORDER_OPEN)
+	if (order.op == PERF_ORDER_OPEN && caller)
+		reply.result = caller_open(&order, caller, fds[0], fds[1], &fd);
+	else if (order.op == PERF_ORDER_OPEN)
 		reply.result = order_open(&order, fds[0], fds[1], &fd);
 	else if (order.op == PERF_ORDER_TRACE && caller)
 		reply.result = order_trace(&order, caller, &fd);

@@ -49,8 +49,8 @@ int spawn_keeper(struct spawner *s, int sock);
  * return. *ret_channel is where orders go. Takes some hundred microseconds, so openers are to be
  * kept; of one worker's eight live at most, then the oldest is ended, and one that has had no order
  * for ten seconds ends. -ESRCH: the thread or its pid namespace is gone. -EPERM, of openers: a
- * container without a user namespace in which somebody has CAP_SYS_PTRACE, which there is the host's
- * own: nothing of ours goes there.
+ * container without a user namespace in which somebody has CAP_SYS_PTRACE, which there is the
+ * host's own: nothing of ours goes there.
  */
 int spawn_opener(int spawner_channel, pid_t tid, int *ret_channel);
 int spawn_caller(int spawner_channel, pid_t tid, int *ret_channel);
@@ -75,8 +75,13 @@ struct perf_order {
 };
 
 struct perf_order_reply {
-	int32_t result; /* 0 or a negative errno */
+	int32_t result; /* 0, PERF_ORDER_ITS_OWN or a negative errno */
 };
+
+/* Of a caller's OPEN, without a fd: the kernel would open it for that thread, of a thread of its
+ * process, which it lets nobody else look at. Whoever has PERFMON may open it then, if the thread
+ * is the very one that waits. */
+#define PERF_ORDER_ITS_OWN 1
 
 /* Sends, waits and receives. *ret_fd is the caller's. -EPIPE: it has ended, or was; -ETIMEDOUT:
  * PERF_ORDER_MSEC; the channel is of no use after these. */

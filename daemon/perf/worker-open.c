@@ -121,30 +121,6 @@ int call_trace(struct worker *w, const struct worker_call *call, int *ret_pidfd)
 	return caller_order(w, &bare, &order, ret_pidfd);
 }
 
-static int open_as_caller(struct worker *w, const struct worker_call *call, struct task *t,
-	const struct perf_verdict *v)
-{
-	struct perf_order order = {
-		.op = PERF_ORDER_OPEN,
-		.pid = call->pid,
-		.cpu = call->cpu,
-		.has_group = call->group_fd >= 0,
-		.has_cgroup = call->cgroup_fd >= 0,
-		.flags = v->flags,
-		.attr = v->attr,
-	};
-	int event = -EBADF, r = 0;
-
-	/* 0 is the caller, and would be the child. */
-	if (call->pid == 0 && !order.has_cgroup) {
-		r = task_numbers(w, t);
-		order.pid = t->own_tid;
-	}
-	if (r >= 0)
-		r = caller_order(w, call, &order, &event);
-	return r < 0 ? r : event;
-}
-
 /*
  * What the verdict says.
  */
@@ -174,6 +150,47 @@ static int open_ordered(struct worker *w, const struct worker_call *call, struct
 	if (pid == 0)
 		order.pid = t->own_tid;
 	return open_there(w, t, &order, call->group_fd, cgroup_fd);
+}
+
+/* What it may have of itself, and of which nobody else may have it. Another's number might be
+ * somebody else's by now. */
+static int open_its_own(struct worker *w, const struct worker_call *call, struct task *t,
+	const struct perf_verdict *v, int32_t pid)
+{
+	int r = task_numbers(w, t);
+
+	if (r < 0)
+		return r;
+	if (pid != t->own_tid)
+		return -EACCES;
+	return t->facts.own_pidns ? open_here(v, t->tid, call->cpu, call->group_fd)
+				  : open_ordered(w, call, t, v, pid, -EBADF);
+}
+
+static int open_as_caller(struct worker *w, const struct worker_call *call, struct task *t,
+	const struct perf_verdict *v)
+{
+	struct perf_order order = {
+		.op = PERF_ORDER_OPEN,
+		.pid = call->pid,
+		.cpu = call->cpu,
+		.has_group = call->group_fd >= 0,
+		.has_cgroup = call->cgroup_fd >= 0,
+		.flags = v->flags,
+		.attr = v->attr,
+	};
+	int event = -EBADF, r = 0;
+
+	/* 0 is the caller, and would be the child. */
+	if (call->pid == 0 && !order.has_cgroup) {
+		r = task_numbers(w, t);
+		order.pid = t->own_tid;
+	}
+	if (r >= 0)
+		r = caller_order(w, call, &order, &event);
+	if (r == PERF_ORDER_ITS_OWN)
+		return open_its_own(w, call, t, v, order.pid);
+	return r < 0 ? r : event;
 }
 
 /* By number in the caller's pid namespace; it was the judged one's if that is still there. */

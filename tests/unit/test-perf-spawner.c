@@ -347,6 +347,30 @@ static void test_caller_opens(void **state)
 	}
 }
 
+/* What may not be dumped may be looked at by itself alone, and no more than others may. */
+static void test_caller_undumpable(void **state)
+{
+	struct fixture *f = begin(state);
+	const struct box_who who[] = {{.uid = 1000, .undumpable = true}, {.uid = 1000}};
+	struct perf_order own = order_of(PERF_COUNT_SW_TASK_CLOCK, 2, -1);
+	struct perf_order other = order_of(PERF_COUNT_SW_TASK_CLOCK, 3, -1);
+	struct perf_order unknown = order_of(9999, 2, -1);
+	pid_t tid;
+
+	if (paranoid() < 1 || paranoid() > 2)
+		skip();
+	f->box = box_new(true, 0, who, 2);
+	tid = f->box->task[1].host;
+	assert_int_equal(box_do(f->box, 1, BOX_PERF, 0, 0), 0);
+	assert_int_equal(as_caller(f, tid, &own), PERF_ORDER_ITS_OWN);
+	assert_int_equal(as_caller(f, tid, &unknown), -ENOENT);
+	assert_int_equal(as_caller(f, tid, &other), 0);
+	assert_int_equal(as_caller(f, f->box->task[2].host, &own), -EACCES);
+	own.attr.attr.exclude_kernel = 0;
+	if (paranoid() == 2)
+		assert_int_equal(as_caller(f, tid, &own), -EACCES);
+}
+
 /* With the host's own capabilities it may what these allow, and without it may not. */
 static void test_caller_host(void **state)
 {
@@ -677,6 +701,7 @@ int main(void)
 		TEST(test_order_wrong),
 		TEST(test_group_and_cgroup),
 		TEST(test_caller_opens),
+		TEST(test_caller_undumpable),
 		TEST(test_caller_host),
 		TEST(test_trace),
 		TEST(test_trace_own),
