@@ -166,20 +166,31 @@ static enum perf_target_kind target_of(const struct worker_call *call, const str
  * The decision.
  */
 
-static int cgroup_find(struct worker *w, struct worker_call *call, struct task *t, bool *ret)
+int call_cgroup(struct worker *w, struct worker_call *call, struct task *t)
 {
 	int r;
 
+	if (call->cgroup_fd >= 0)
+		return 0;
 	if (call->listener < 0)
 		return -EBADF;
 	r = fd_take(w, t, call->pid, &call->cgroup_fd);
-	if (r < 0)
+	if (r < 0 || task_is_cgroup(t, call->cgroup_fd))
 		return r;
-	*ret = task_in_scope(t, call->cgroup_fd);
-	/* Of a file system that is not even the scope's: whose it is nobody knows. */
-	if (!*ret && !task_same_system(t, call->cgroup_fd))
+	/* Whose file it is nobody knows. */
+	if (worker_is_anon(w, call->cgroup_fd))
+		close_fd(&call->cgroup_fd);
+	else
 		worker_strand(w, &call->cgroup_fd);
-	return 0;
+	return -EBADF;
+}
+
+static int cgroup_find(struct worker *w, struct worker_call *call, struct task *t, bool *ret)
+{
+	int r = call_cgroup(w, call, t);
+
+	*ret = r >= 0 && task_in_scope(t, call->cgroup_fd);
+	return r;
 }
 
 static int need_find(struct worker *w, struct worker_call *call, struct task *t, unsigned need,

@@ -166,8 +166,8 @@ int task_numbers(struct worker *w, struct task *t);
 int task_getfd(struct worker *w, struct task *t, int number);
 /* Is the cgroup of that directory the scope or below? */
 bool task_in_scope(const struct task *t, int cgroup_fd);
-/* Is it a file of the scope's file system? */
-bool task_same_system(const struct task *t, int fd);
+/* Is it a directory of the scope's file system? */
+bool task_is_cgroup(const struct task *t, int fd);
 
 /*
  * One call (worker-call.c, worker-open.c).
@@ -188,6 +188,8 @@ struct worker_call {
 
 /* Judges and opens; *ret and the result as worker_handle(). */
 int call_make(struct worker *w, struct worker_call *call, struct worker_answer *ret);
+/* Sees to call->cgroup_fd where call->pid is a cgroup's. -EBADF: it is none. */
+int call_cgroup(struct worker *w, struct worker_call *call, struct task *t);
 /* Does the caller still wait for it? */
 bool call_valid(const struct worker_call *call);
 /* The event, or a negative errno. `target_fd`: a pidfd of a TASK's target, which was there when it

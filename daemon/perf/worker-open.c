@@ -167,27 +167,38 @@ static int open_its_own(struct worker *w, const struct worker_call *call, struct
 				  : open_ordered(w, call, t, v, pid, -EBADF);
 }
 
-static int open_as_caller(struct worker *w, const struct worker_call *call, struct task *t,
-	const struct perf_verdict *v)
+/* What is no cgroup is the kernel's to refuse, in the order in which it looks at things: by
+ * something that is none either, and of no use to anybody. */
+static int cgroup_as_caller(struct worker *w, struct worker_call *call, struct task *t)
 {
+	return call_cgroup(w, call, t) < 0 ? w->watched : call->cgroup_fd;
+}
+
+static int open_as_caller(
+	struct worker *w, struct worker_call *call, struct task *t, const struct perf_verdict *v)
+{
+	bool of_cgroup = call->flags & PERF_FLAG_PID_CGROUP;
 	struct perf_order order = {
 		.op = PERF_ORDER_OPEN,
 		.pid = call->pid,
 		.cpu = call->cpu,
 		.has_group = call->group_fd >= 0,
-		.has_cgroup = call->cgroup_fd >= 0,
+		.has_cgroup = of_cgroup,
 		.flags = v->flags,
 		.attr = v->attr,
 	};
+	struct worker_call asked = *call;
 	int event = -EBADF, r = 0;
 
+	if (of_cgroup)
+		asked.cgroup_fd = cgroup_as_caller(w, call, t);
 	/* 0 is the caller, and would be the child. */
-	if (call->pid == 0 && !order.has_cgroup) {
+	else if (call->pid == 0) {
 		r = task_numbers(w, t);
 		order.pid = t->own_tid;
 	}
 	if (r >= 0)
-		r = caller_order(w, call, &order, &event);
+		r = caller_order(w, &asked, &order, &event);
 	if (r == PERF_ORDER_ITS_OWN)
 		return open_its_own(w, call, t, v, order.pid);
 	return r < 0 ? r : event;

@@ -353,12 +353,11 @@ static bool scope_has(const struct task *t, uint64_t ino)
 	return tree_walk(t->scope_fd, &ops, &ino) == -EEXIST;
 }
 
-bool task_same_system(const struct task *t, int fd)
+bool task_is_cgroup(const struct task *t, int fd)
 {
 	uint64_t dev, ino;
-	int r = node_of(fd, &dev, &ino);
 
-	return (r == 0 || r == -ENOTDIR) && dev == t->scope_dev;
+	return node_of(fd, &dev, &ino) == 0 && dev == t->scope_dev;
 }
 
 bool task_in_scope(const struct task *t, int cgroup_fd)

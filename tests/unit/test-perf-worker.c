@@ -347,7 +347,15 @@ static void test_cgroup(void **state)
 	assert_true(open_cgroup(s, s->top, "/..") < 0);
 	assert_true(open_cgroup(s, s->top, "/../..") < 0);
 	assert_int_equal(s->slot->n_ledger, 2);
-	assert_true(open_cgroup(s, s->top, "/cgroup.procs") < 0);
+	assert_int_equal(open_cgroup(s, s->top, "/cgroup.procs"), -EBADF);
+	/* Without a grant the kernel judges: by the cgroup, and by what is none. */
+	s->grant.cpu = false;
+	atomic_fetch_add(&s->registry->generation, 1);
+	assert_true(open_cgroup(s, s->top, "") >= 0);
+	assert_true(s->stage->last.has_cgroup);
+	assert_int_equal(open_cgroup(s, s->top, "/cgroup.procs"), -EBADF);
+	assert_true(s->stage->last.has_cgroup);
+	assert_int_equal(s->stage->n_callers, 2);
 }
 
 /*
