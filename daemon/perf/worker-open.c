@@ -4,6 +4,7 @@
  * child that is to the kernel what the caller is.
  */
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -45,6 +46,17 @@ static void opener_end(struct worker_opener *o)
 	*o = (struct worker_opener){.channel = -EBADF};
 }
 
+/* With its spawner the daemon ends, too. What was taken is not for us to refuse then: it stands in
+ * the registry, for the next one. */
+static int spawned(struct worker *w, int r)
+{
+	struct pollfd spawner = {.fd = w->spawner};
+
+	if (r < 0 && poll(&spawner, 1, 0) == 1 && (spawner.revents & POLLHUP))
+		worker_fail(w);
+	return r;
+}
+
 static int opener_for(struct worker *w, const struct task *t, struct worker_opener **ret)
 {
 	struct worker_opener *o = opener_place(w, t->pidns);
@@ -54,7 +66,7 @@ static int opener_for(struct worker *w, const struct task *t, struct worker_open
 		int channel;
 
 		opener_end(o);
-		r = spawn_opener(w->spawner, t->tid, &channel);
+		r = spawned(w, spawn_opener(w->spawner, t->tid, &channel));
 		if (r < 0)
 			return r;
 		*o = (struct worker_opener){.pidns = t->pidns, .channel = channel};
@@ -102,7 +114,7 @@ static int caller_order(struct worker *w, const struct worker_call *call,
 	int r;
 
 	bucket_charge(&w->bucket, COST_CALLER);
-	r = spawn_caller(w->spawner, call->tid, &channel);
+	r = spawned(w, spawn_caller(w->spawner, call->tid, &channel));
 	if (r < 0)
 		return r == -ESRCH ? -ESTALE : -EAGAIN;
 	/* What it was made like was that thread, if that still waits. */
