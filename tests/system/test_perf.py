@@ -12,7 +12,7 @@ from agent import wait_until
 from harness import Skip, bare, each, each_bare, equal, test
 from test_devices import make_all, policy
 from test_hostile import alive, descendants
-from world import BASE, REASONS
+from world import BASE, REASONS, read
 
 # What perf says where the kernel gives EACCES or EPERM.
 LIMITED = "Access to performance monitoring and observability operations is limited"
@@ -423,9 +423,22 @@ def call_error(address, *args):
 
 # The daemon goes and comes back.
 
-def workers_of(w):
-    """What the daemon has forked since."""
-    return set(descendants(w.daemon.pid))
+def named(pids, name):
+    """Those of the processes that are called so."""
+    found = set()
+    for pid in pids:
+        try:
+            if read(f"/proc/{pid}/comm").strip() == name:
+                found.add(pid)
+        except OSError:
+            pass
+    return found
+
+
+def family_of(w):
+    """What the daemon has forked, but whoever is to outlive it."""
+    family = set(descendants(w.daemon.pid))
+    return family - named(family, "cgmd-keeper")
 
 
 def pause(pids, signal_number):
@@ -455,43 +468,32 @@ def test_perf_outage(w):
     equal(told["disabled"], str(len(fds)), told)
 
 
-@bare
-def test_perf_killed_midway(w):
-    """The daemon is killed with a notification taken and not answered: its successor answers it."""
+# With pids, so that it is opened in the container's pid namespace, by who has to be forked for that.
+SAMPLING = {"period": 1000000, "sample_type": perf.SAMPLE_IP | perf.SAMPLE_TID}
+
+
+@each_bare("cgmd-perf", "cgmd-spawner")
+def test_perf_killed_midway(w, who):
+    """The daemon is killed while a call is being answered: before it was taken, or when it was already. Its
+    successor answers it."""
     options = ("--perf-keeper", f"{w.directory}/keeper/socket")
     w.start(*options)
     give(w)
-    before = workers_of(w)
     one = inside(w, "root")
-    # The first call has all that is made for it later made.
-    equal(one.run(perf.try_event, pid=-1, cpu=0), 0)
-    made = workers_of(w) - before
-    assert made, "no worker"
     for _ in range(3):
-        family = workers_of(w)
-        pause(made, signal.SIGSTOP)
-        one.agent.start(perf.try_event, pid=-1, cpu=0)
+        # The call has what is made for each container made.
+        equal(one.run(perf.try_event, pid=-1, cpu=0), 0)
+        family = family_of(w)
+        stopped = named(family, who)
+        assert stopped, who
+        pause(stopped, signal.SIGSTOP)
+        one.agent.start(perf.try_event, perf.attr(perf.SOFTWARE, 0, "exclude_kernel", **SAMPLING), pid=-1, cpu=0)
         time.sleep(0.05)
         w.daemon.kill()
-        pause([pid for pid in made if alive([pid])], signal.SIGCONT)
-        before = set()
+        pause(alive(stopped), signal.SIGCONT)
         w.start(*options)
         equal(one.agent.finish(), 0)
-        made = workers_of(w)
-        wait_until(lambda: not alive(family - keepers(w)), "what was the old daemon's has ended")
-
-
-def keepers(w):
-    """Whoever outlives the daemon by design."""
-    return {int(pid) for pid in os.listdir("/proc") if pid.isdigit() and is_keeper(w, pid)}
-
-
-def is_keeper(w, pid):
-    try:
-        links = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
-    except OSError:
-        return False
-    return any("cgmd-perf" in link or "registry" in link for link in links) and pid != str(w.daemon.pid)
+        wait_until(lambda: not alive(family), "what was the old daemon's has ended")
 
 
 @bare
