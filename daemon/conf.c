@@ -87,7 +87,8 @@ static char *read_line(char *buf, int size, void *userdata)
 	else if (*text == '[')
 		read_section(r, text + 1);
 	else if (n >= size)
-		complain(r, -EINVAL, "the line is too long; allow and grant may be there more than once");
+		complain(r, -EINVAL,
+			"the line is too long; allow and grant may be there more than once");
 	if (r->error)
 		return NULL;
 	return strcpy(buf, *text == '[' ? "[]\n" : r->line);
