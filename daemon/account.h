@@ -41,6 +41,7 @@ struct account {
 	struct accounts *accounts;
 	uint64_t number;
 	unsigned refs, connections, exchanges;
+	unsigned events; /* see perf/unread.h */
 	size_t unread;
 	struct meter meter;
 	TAILQ_HEAD(waiters, waiter) waiters;

@@ -560,6 +560,7 @@ struct manager *manager_free(struct manager *m)
 	if (m->workers)
 		workers_finish(m->workers);
 	scm_finish(m);
+	unread_done(m);
 	perf_free(m->perf);
 	/* Exchanges outlive their peers, and so do their accounts. */
 	accounts_done(&m->accounts);

@@ -16,6 +16,7 @@
 #include "identity.h"
 #include "inspect.h"
 #include "listener.h"
+#include "perf/unread.h"
 #include "porter.h"
 #include "transport.h"
 #include "watch.h"
@@ -59,6 +60,7 @@ struct manager {
 	struct devlocks *devlocks;
 	struct spawner *spawner;
 	struct perf *perf;
+	struct perf_unreads unread;
 	struct zygote *zygote;
 	struct porters *porters;
 	struct workers *workers;

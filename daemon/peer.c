@@ -14,6 +14,7 @@
 #include "facts.h"
 #include "log.h"
 #include "manager.h"
+#include "perf/unread.h"
 #include "property.h"
 #include "scm.h"
 #include "whoami.h"
@@ -141,6 +142,7 @@ struct peer *peer_free(struct peer *peer)
 	if (peer->is_linked)
 		LIST_REMOVE(peer, list);
 	peer_rest(peer);
+	unread_gone(peer);
 	transport_free(peer->transport);
 	identity_done(&peer->identity);
 	account_drop(peer);

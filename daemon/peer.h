@@ -22,7 +22,8 @@ struct peer {
 	uint64_t unique; /* dispatch_ops.unique */
 	/* Bytes of the answer that was sent last, and of those that the client has not read. */
 	size_t answer, unread;
-	struct op *op; /* on a worker; the connection is held meanwhile */
+	struct op *op;	 /* on a worker; the connection is held meanwhile */
+	unsigned events; /* see perf/unread.h */
 	bool is_counted, is_linked, is_recent;
 };
 

@@ -7,6 +7,7 @@
 #include "../manager.h"
 #include "../peer.h"
 #include "perf.h"
+#include "unread.h"
 
 static enum reason perf_is_on(struct op *op, struct target *t)
 {
@@ -48,7 +49,10 @@ static enum reason open_prepare(struct op *op, struct target *t)
 static enum reason open_begin(struct op *op)
 {
 	int group = came(op, PASSED_PERF) ? passed_fd(op->passed) : -EBADF;
-	int r = perf_open_for(op->manager->perf, op, group, peer_answer);
+	int r = unread_take(op->peer);
+
+	if (r >= 0)
+		r = perf_open_for(op->manager->perf, op, group, peer_answer);
 
 	return r < 0 ? reason_of(r) : REASON_OK;
 }

@@ -138,10 +138,15 @@ static int on_tick(sd_event_source *source, uint64_t usec, void *userdata)
 		log_dropped(p, l);
 		life_look(l, now);
 	}
-	if (LIST_EMPTY(&p->lives))
+	if (!unread_sweep(p->manager) && LIST_EMPTY(&p->lives))
 		return sd_event_source_set_enabled(source, SD_EVENT_OFF);
 	/* When it was to come might be long ago. */
 	return sd_event_source_set_time(source, clock_monotonic() / 1000 + LOOK_USEC);
+}
+
+void perf_look(struct perf *p)
+{
+	(void)sd_event_source_set_enabled(p->tick, SD_EVENT_ON);
 }
 
 /*

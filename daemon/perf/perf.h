@@ -42,5 +42,8 @@ struct perf_tally {
 };
 void perf_tally(const struct perf *p, uint64_t account, struct perf_tally *ret);
 
+/* There is something to be looked at every now and then: see unread.h. */
+void perf_look(struct perf *p);
+
 /* Grants, the policy file, PMUs or GPUs have changed: workers ask again. `p` may be NULL. */
 void perf_changed(struct perf *p);

@@ -2,9 +2,12 @@
 """What is passed for something else: an event or a listener where a socket belongs, and the reverse; and
 workers that end."""
 
+import fcntl
 import os
 import signal
 import socket
+import struct
+import termios
 
 import agent
 import perf
@@ -164,3 +167,76 @@ def test_perf_listener_ends(w):
     one.agent.close()
     wait_until(lambda: not workers(w) - before, "the worker has ended")
     wait_until(lambda: held(w) <= fds, "nothing of it is held")
+
+
+UNREAD_MAX = 64
+
+
+def ask_for(bus, n):
+    """Calls whose answers nobody reads yet; their serials."""
+    one, other = socket.socketpair()
+    serials = []
+    for _ in range(n):
+        serials.append(bus.next_serial())
+        data = wire.build(serials[-1], "OpenPerfEvent", "ayiiht",
+                          (bytes(perf.attr()), -1, 0, 0, perf.CLOEXEC | perf.NO_GROUP), path=wire.NATIVE_PATH,
+                          interface=wire.NATIVE_INTERFACE, extra=[(9, "u", 1)])
+        socket.send_fds(bus.socket, [data], [one.fileno()])
+    one.close()
+    other.close()
+    return serials
+
+
+def unread(bus):
+    """Bytes."""
+    return struct.unpack("i", fcntl.ioctl(bus.socket, termios.FIONREAD, bytes(4)))[0]
+
+
+def hoard(address):
+    """On several connections, of which the first has ended for the daemon, but not for us: how many came, why
+    others were refused, and whether there is an answer once all is read."""
+    first, second, last = (perf.FdBus(address) for _ in range(3))
+    # An answer comes in one piece.
+    serial, = ask_for(last, 1)
+    wait_until(lambda: unread(last), "an answer")
+    size = unread(last)
+    last.answer(serial)
+    equal(why(lambda: group_by(last)), None)
+    asked = ask_for(first, UNREAD_MAX // 2)
+    wait_until(lambda: unread(first) >= size * len(asked), "all answers")
+    first.socket.shutdown(socket.SHUT_WR)
+    more = ask_for(second, UNREAD_MAX)
+    fresh = perf.FdBus(address)
+    wait_until(lambda: why(lambda: group_by(fresh)) == "QUOTA", "as many as there may be are unread")
+    for one in asked:
+        first.answer(one).value()
+    told = [why(lambda one=one: second.answer(one).value()) for one in more]
+    wait_until(lambda: why(lambda: group_by(fresh)) is None, "an answer once all is read")
+    for bus in (first, second, last, fresh):
+        bus.close()
+        for fd in bus.fds:
+            os.close(fd)
+    return told.count(None), set(told) - {None}
+
+
+def group_by(bus):
+    one, other = socket.socketpair()
+    try:
+        return bus.call_with("OpenPerfEvent", "ayiiht",
+                             (bytes(perf.attr()), -1, 0, 0, perf.CLOEXEC | perf.NO_GROUP), [one.fileno()])
+    finally:
+        one.close()
+        other.close()
+
+
+@test
+def test_perf_unread(w):
+    """Events that nobody reads are few, also where the connection has ended; others have theirs."""
+    w.restart("--perf-events-max", "4096")
+    give(w)
+    other = neighbour(w)
+    n, refused = w.container().run(hoard, w.daemon.socket)
+    # Of those that read one each.
+    assert UNREAD_MAX // 2 - 2 <= n < UNREAD_MAX // 2, n
+    equal(refused, {"QUOTA"})
+    is_served(other)
