@@ -141,7 +141,9 @@ def test_perf_not_granted(w):
     code, out, err = one.run(perf.program, ["perf", "stat", "-a", "true"])
     assert code and LIMITED in out + err, (code, out, err)
     equal(one.run(perf.try_event, pid=-1, cpu=0), "EACCES")
-    equal(one.run(perf.stat, "-e", "page-faults")["page-faults:u"] > 0, True)
+    # Where Debian's kernels have it at 3, not even that.
+    if perf.paranoid() == 2:
+        assert one.run(perf.stat, "-e", "page-faults")["page-faults:u"] > 0
 
 
 @each(*WHO)

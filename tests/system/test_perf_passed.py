@@ -16,7 +16,7 @@ import wire
 from agent import wait_until
 from harness import equal, test
 from test_hostile import descendants
-from test_perf import give, inside, is_served, neighbour
+from test_perf import give, inside, is_served, named, neighbour, open_clocks, spin_and_read
 from world import REASONS
 
 
@@ -123,18 +123,6 @@ def held(w):
     return sum("perf_event" in fd or "seccomp" in fd for fd in w.daemon.fds())
 
 
-def named(pids, name):
-    found = set()
-    for pid in pids:
-        try:
-            with open(f"/proc/{pid}/comm", encoding="ascii") as file:
-                if file.read().strip() == name:
-                    found.add(pid)
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-    return found
-
-
 def workers(w):
     return named(descendants(w.daemon.pid), "cgmd-perf")
 
@@ -146,14 +134,13 @@ def test_perf_worker_killed(w):
     before = workers(w)
     one = inside(w, "root")
     is_served(one)
-    fd = one.run(perf.open_event, pid=-1, cpu=0)
+    fds = one.run(open_clocks)
     for _ in range(3):
         own = workers(w) - before
         equal(len(own), 1, own)
         os.kill(own.pop(), signal.SIGKILL)
         is_served(one)
-    assert one.run(perf.value_of, fd) > 0
-    one.run(os.close, fd)
+    assert one.run(spin_and_read, fds) > 0
 
 
 @test
