@@ -200,7 +200,9 @@ def test_perf_record(w, who, items):
     others = {sample for sample in samples if sample[1] != pid}
     assert all(comm in ("perf", "perf-exec", "python3") and number > 0 for comm, number in others), others
     shares = client.run(perf.report, f"{at}/data")
-    assert max(shares, key=shares.get) == "perf-inside" and "perf-outside" not in shares, shares
+    # The interpreter's start is most of it where the processor is emulated.
+    spun = {comm: share for comm, share in shares.items() if comm != "python3"}
+    assert max(spun, key=spun.get) == "perf-inside" and "perf-outside" not in shares, shares
     # Who may not see the kernel's side is told so by the event's name.
     event = client.run(perf.events_of, f"{at}/data")[0]
     equal("u" in event.partition(":")[2], items == "cpu", event)
