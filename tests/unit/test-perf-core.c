@@ -187,7 +187,8 @@ static int setup(void **state)
 	assert_non_null(mkdtemp(f->dir));
 	snprintf(f->lxc, sizeof(f->lxc), "%s/lxc", f->dir);
 	snprintf(f->oci, sizeof(f->oci), "%s/oci", f->dir);
-	f->options = (struct options){.perf_events_max = 64,
+	f->options = (struct options){.bpffs = "/nonexistent",
+		.perf_events_max = 64,
 		.perf_rate = 10,
 		.perf_listeners_max = 2,
 		.lxc_socket = f->lxc,
