@@ -253,8 +253,18 @@ static int userns_enter(int proc_fd, int user_fd)
 	return setns(user_fd, CLONE_NEWUSER) < 0 ? -errno : 1;
 }
 
+/* A program that is setuid has others, at least among them. */
+static bool ids_are(const struct thread *t, uid_t uid, gid_t gid)
+{
+	for (unsigned i = 0; i < 3; i++)
+		if (t->uid[i] != uid || t->gid[i] != gid)
+			return false;
+	return true;
+}
+
 int place_caller(const struct opening *o, struct caller_of *ret)
 {
+	bool loose = o->op == SPAWN_CALLER_LOOSE;
 	_cleanup_close_ int pidns = ns_open(o->proc_fd, o->tid, "pid");
 	_cleanup_close_ int user = ns_open(o->proc_fd, o->tid, "user");
 	uint64_t have;
@@ -264,6 +274,8 @@ int place_caller(const struct opening *o, struct caller_of *ret)
 	if (pidns < 0 || user < 0)
 		return pidns < 0 ? pidns : user;
 	r = thread_read(o->proc_fd, o->tid, &t);
+	if (r == 0 && loose && !ids_are(&t, o->uid, o->gid))
+		r = -EPERM;
 	if (r < 0)
 		return r;
 	if (setns(pidns, CLONE_NEWPID) < 0)
@@ -278,7 +290,9 @@ int place_caller(const struct opening *o, struct caller_of *ret)
 	r = rights_get(&have);
 	if (r < 0)
 		return r;
-	*ret = (struct caller_of){.tgid = t.tgid};
+	if (loose && geteuid() != 0)
+		t.permitted = t.effective = 0;
+	*ret = (struct caller_of){.tgid = loose ? 0 : t.tgid};
 	if (entered == 0)
 		ret->perfmon = t.effective & (BIT(CAP_SYS_ADMIN) | rights_perfmon());
 	return rights_set(have & t.permitted, have & t.effective);

@@ -82,6 +82,8 @@ static int send_open(struct perf_life *l, const struct perf_wait *w)
 	const struct request *q = &w->op->request;
 	struct perf_open open = {
 		.tid = w->op->who.pid,
+		.uid = w->op->who.identity->uid,
+		.gid = w->op->who.identity->gid,
 		.pid = q->pid,
 		.cpu = q->cpu,
 		.size = (uint32_t)q->attr.size,

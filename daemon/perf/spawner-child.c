@@ -261,7 +261,7 @@ static int make_opening(struct spawner_child *s, const struct worker_end *w,
 	pid_t pid;
 	int r;
 
-	if ((q->op != SPAWN_OPENER && q->op != SPAWN_CALLER) || q->tid <= 0)
+	if (q->op < SPAWN_OPENER || q->op > SPAWN_CALLER_LOOSE || q->tid <= 0)
 		return -EINVAL;
 	r = order_pair(&ours, &theirs);
 	if (r < 0)
@@ -272,6 +272,8 @@ static int make_opening(struct spawner_child *s, const struct worker_end *w,
 			.worker = w->id,
 			.op = q->op,
 			.tid = q->tid,
+			.uid = q->uid,
+			.gid = q->gid,
 			.channel = theirs,
 			.report = s->report_out,
 			.proc_fd = s->proc_fd,

@@ -20,13 +20,14 @@ enum spawn_op {
 	 * perf_order_reply: whether the process is what it was to be. */
 	SPAWN_OPENER,
 	SPAWN_CALLER,
+	SPAWN_CALLER_LOOSE, /* with uid and gid */
 };
 
 struct spawn_request {
 	uint32_t seq;
 	uint32_t op;
 	int32_t tid;
-	uint32_t pad;
+	uint32_t uid, gid, pad;
 };
 
 struct spawn_reply {
@@ -52,6 +53,8 @@ struct sock_fprog;
 struct opening {
 	uint32_t worker, op;
 	pid_t tid;
+	uid_t uid; /* of a loose caller */
+	gid_t gid;
 	int channel, report, proc_fd;
 	const struct sock_fprog *filter; /* NULL: none */
 };
@@ -67,7 +70,7 @@ int place_opener(const struct opening *o);
 
 /* Of the thread that a caller stands for. */
 struct caller_of {
-	pid_t tgid;   /* in its pid namespace */
+	pid_t tgid;   /* in its pid namespace; 0: loose */
 	bool perfmon; /* CAP_PERFMON in the initial user namespace */
 };
 

@@ -152,14 +152,15 @@ int spawn_keeper(struct spawner *s, int sock)
 }
 
 /* Its first words: whether it is what it was to be. */
-static int spawn(int spawner_channel, enum spawn_op op, pid_t tid, int *ret_channel)
+static int spawn(int spawner_channel, struct spawn_request q, int *ret_channel)
 {
 	static uint32_t seq; /* a worker's own: it has one thread and one channel to the spawner */
-	const struct spawn_request q = {.seq = ++seq, .op = op, .tid = tid};
 	_cleanup_close_ int channel = -EBADF;
 	struct perf_order_reply ready;
-	int r = ask(spawner_channel, &q, -EBADF, &channel);
+	int r;
 
+	q.seq = ++seq;
+	r = ask(spawner_channel, &q, -EBADF, &channel);
 	if (r < 0)
 		return r;
 	if (channel < 0)
@@ -174,12 +175,24 @@ static int spawn(int spawner_channel, enum spawn_op op, pid_t tid, int *ret_chan
 
 int spawn_opener(int spawner_channel, pid_t tid, int *ret_channel)
 {
-	return spawn(spawner_channel, SPAWN_OPENER, tid, ret_channel);
+	const struct spawn_request q = {.op = SPAWN_OPENER, .tid = tid};
+
+	return spawn(spawner_channel, q, ret_channel);
 }
 
 int spawn_caller(int spawner_channel, pid_t tid, int *ret_channel)
 {
-	return spawn(spawner_channel, SPAWN_CALLER, tid, ret_channel);
+	const struct spawn_request q = {.op = SPAWN_CALLER, .tid = tid};
+
+	return spawn(spawner_channel, q, ret_channel);
+}
+
+int spawn_caller_loose(int spawner_channel, pid_t tid, uid_t uid, gid_t gid, int *ret_channel)
+{
+	const struct spawn_request q = {
+		.op = SPAWN_CALLER_LOOSE, .tid = tid, .uid = uid, .gid = gid};
+
+	return spawn(spawner_channel, q, ret_channel);
 }
 
 int order_wire_send(int sock, const void *data, size_t size, const int *fds, unsigned n)

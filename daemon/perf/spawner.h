@@ -54,6 +54,11 @@ int spawn_keeper(struct spawner *s, int sock);
  */
 int spawn_opener(int spawner_channel, pid_t tid, int *ret_channel);
 int spawn_caller(int spawner_channel, pid_t tid, int *ret_channel);
+/* For a thread that does not wait meanwhile, and may execute what has other rights than it had when
+ * it asked: all of its ids are these, or -EPERM; and only as root, of the host or of its user
+ * namespace, does the caller have capabilities, for a program's own would come with the same ids.
+ * Nor is it said to be of that process, which is traced like any other. */
+int spawn_caller_loose(int spawner_channel, pid_t tid, uid_t uid, gid_t gid, int *ret_channel);
 
 enum perf_order_op {
 	PERF_ORDER_OPEN,  /* the answer carries the event */

@@ -49,6 +49,8 @@ static int open_for(struct worker *w, struct packet *p, const struct perf_open *
 		.cgroup_fd = -EBADF,
 		.listener = -EBADF,
 		.held = held,
+		.uid = asked->uid,
+		.gid = asked->gid,
 	};
 	int r;
 

@@ -247,13 +247,18 @@ static int event_of(struct worker *w, struct worker_call *call, struct task *t, 
 	unsigned cpu;
 	int r = 0;
 
-	if (call->pid > 0 && !(call->flags & PERF_FLAG_PID_CGROUP))
+	if (call->pid >= 0 && !(call->flags & PERF_FLAG_PID_CGROUP))
 		r = task_numbers(w, t);
 	if (r >= 0)
 		r = group_take(w, call, t);
 	if (r < 0)
 		return r;
 	kind = target_of(call, t);
+	if (kind == PERF_TARGET_SELF && call->listener < 0) {
+		/* It does not wait, and may be a program by now that it must not look into. */
+		call->pid = call->pid ?: t->own_tid;
+		kind = PERF_TARGET_TASK;
+	}
 	r = decide(w, call, t, kind, &v, &target);
 	if (!call_valid(call))
 		return -ESTALE;

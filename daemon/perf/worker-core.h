@@ -183,7 +183,9 @@ struct worker_call {
 	/* NOTIFY and LXC; -EBADF of a BROKER, which has `held` instead. */
 	int listener;
 	uint64_t id;
-	int held; /* a pidfd of the caller */
+	int held;  /* a pidfd of the caller */
+	uid_t uid; /* a BROKER's: it has these if it has not become somebody else */
+	gid_t gid;
 };
 
 /* Judges and opens; *ret and the result as worker_handle(). */

@@ -114,9 +114,12 @@ static int caller_order(struct worker *w, const struct worker_call *call,
 	int r;
 
 	bucket_charge(&w->bucket, COST_CALLER);
-	r = spawned(w, spawn_caller(w->spawner, call->tid, &channel));
+	r = call->listener >= 0
+		    ? spawn_caller(w->spawner, call->tid, &channel)
+		    : spawn_caller_loose(w->spawner, call->tid, call->uid, call->gid, &channel);
+	r = spawned(w, r);
 	if (r < 0)
-		return r == -ESRCH ? -ESTALE : -EAGAIN;
+		return r == -ESRCH ? -ESTALE : r == -EPERM ? -EACCES : -EAGAIN;
 	/* What it was made like was that thread, if that still waits. */
 	if (!call_valid(call))
 		return -ESTALE;

@@ -84,9 +84,10 @@ struct perf_facts_are {
 };
 
 struct perf_open {
-	int32_t tid;	  /* whose call it is: the requestor, host's number, held by the core */
-	int32_t pid, cpu; /* pid as the requestor's pid namespace has it */
-	uint32_t size;	  /* of the attr's bytes */
+	int32_t tid;	   /* whose call it is: the requestor, host's number, held by the core */
+	uint32_t uid, gid; /* which it had when it asked */
+	int32_t pid, cpu;  /* pid as the requestor's pid namespace has it */
+	uint32_t size;	   /* of the attr's bytes */
 	uint64_t flags;
 	uint64_t cookie;
 	uint32_t has_group, pad;

@@ -693,6 +693,7 @@ static void test_news(void **state)
 
 static struct op *op_here(struct fixture *f, uint64_t account)
 {
+	static struct identity who = {.uid = 1000, .gid = 100};
 	static const uint8_t attr[64] = {1, 2, 3};
 	struct op *op = calloc(1, sizeof(*op));
 
@@ -700,6 +701,7 @@ static struct op *op_here(struct fixture *f, uint64_t account)
 	op->manager = &f->manager;
 	op->account = account;
 	op->who.pid = 4711;
+	op->who.identity = &who;
 	op->request.pid = -1;
 	op->request.cpu = 3;
 	op->request.flags = 8;

@@ -518,6 +518,37 @@ static void test_untouchable(void **state)
 	assert_int_equal(box_do(f->box, 0, BOX_READ, number, 0), -EPERM);
 }
 
+static int stat_of(pid_t pid, struct stat *ret)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return stat(path, ret);
+}
+
+/* Who may have executed something since is taken for who he was, with no right that came since. */
+static void test_caller_loose(void **state)
+{
+	struct fixture *f = begin(state);
+	const struct box_who who = {.uid = 1000};
+	struct perf_order order = {.op = PERF_ORDER_TRACE, .pid = 1};
+	struct stat st;
+	pid_t tid;
+	int fd;
+
+	f->box = box_new(true, 0, &who, 1);
+	tid = f->box->task[1].host;
+	assert_int_equal(stat_of(tid, &st), 0);
+	assert_int_equal(
+		spawn_caller_loose(f->spawner, tid, st.st_uid + 1, st.st_gid, &f->opener), -EPERM);
+	assert_int_equal(
+		spawn_caller_loose(f->spawner, tid, st.st_uid, st.st_gid + 1, &f->opener), -EPERM);
+	assert_int_equal(spawn_caller_loose(f->spawner, tid, 0, 0, &f->opener), -EPERM);
+	assert_int_equal(spawn_caller_loose(f->spawner, tid, st.st_uid, st.st_gid, &f->opener), 0);
+	assert_int_equal(perf_order(f->opener, &order, -EBADF, -EBADF, &fd), -EACCES);
+	fd_end(&f->opener);
+}
+
 /* It has the task's own ids, so it may be ended; but not traced. */
 static void test_caller_untraceable(void **state)
 {
@@ -707,6 +738,7 @@ int main(void)
 		TEST(test_trace_own),
 		TEST(test_target_ends),
 		TEST(test_untouchable),
+		TEST(test_caller_loose),
 		TEST(test_caller_untraceable),
 		TEST(test_docker),
 		TEST(test_docker_tracer),
