@@ -207,7 +207,7 @@ def open_by_call(address, data, pid=0, cpu=-1, group=None, flags=CLOEXEC):
 ENVIRONMENT = {**os.environ, "LC_ALL": "C", "PAGER": "cat", "PERF_PAGER": "cat", "HOME": "/nonexistent"}
 
 
-def program(command, seconds=60, env=None, **how):
+def program(command, seconds=300, env=None, **how):
     """In an agent: (exit code, stdout, stderr)."""
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL,
                           text=True, env={**ENVIRONMENT, **(env or {})}, start_new_session=True, **how) as running:
@@ -220,7 +220,7 @@ def program(command, seconds=60, env=None, **how):
     return running.returncode, out, err
 
 
-def until(command, enough, seconds=60, env=None):
+def until(command, enough, seconds=300, env=None):
     """In an agent: (exit code, output) of a program that shows things again and again; it is interrupted when
     what it has said is enough (by enough(text)), or it takes too long."""
     keep, other = os.pipe()

@@ -34,8 +34,9 @@ def test_perf_without(w):
     denied_without(w)
     one = w.container()
     plain = w.inner_user(one)
-    for client, *options in ((one, "stat", "-a"), (plain, "stat", "-a"), (plain, "stat", "-p", "1"),
-                             (one, "record", "-o", "/dev/null", "-a"), (one, "top", "--stdio")):
+    for client, *options in ((one, "stat", "-a", "true"), (plain, "stat", "-a", "true"),
+                             (plain, "stat", "-p", "1", "true"),
+                             (one, "record", "-o", "/dev/null", "-a", "true"), (one, "top", "--stdio")):
         code, out, err = client.run(perf.program, ["perf", *options])
         assert code and LIMITED in out + err, (options, code, out, err)
     equal(one.run(perf.stat, "-a", "-e", "msr/tsc/"), {"msr/tsc/u": None})
