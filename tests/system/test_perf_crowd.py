@@ -38,7 +38,9 @@ def of_kind(kind):
     if kind == "socket":
         return socket.socketpair()[0].detach()
     if kind == "event":
-        return perf.open_event(perf.attr(perf.SOFTWARE, 0, "exclude_kernel"))
+        fd = perf.open_event(perf.attr(perf.SOFTWARE, 0, "exclude_kernel"))
+        # None is to be had where the kernel opens nothing for those without a grant.
+        return fd if fd >= 0 else os.eventfd(0)
     if kind == "pidfd":
         return os.pidfd_open(os.getpid())
     if kind == "file":

@@ -14,7 +14,7 @@ import perf
 import scm
 import wire
 from agent import wait_until
-from harness import equal, test
+from harness import Skip, equal, test
 from test_hostile import descendants
 from test_perf import give, inside, is_served, named, neighbour, open_clocks, spin_and_read
 from world import REASONS
@@ -99,6 +99,8 @@ def name_of(fd):
 
 @test
 def test_perf_passed(w):
+    if perf.paranoid() > 2:
+        raise Skip("this kernel opens nothing for those without a grant")
     give(w)
     other = neighbour(w)
     one = w.container()
