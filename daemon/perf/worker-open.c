@@ -219,19 +219,27 @@ static int open_as_caller(
 	return r < 0 ? r : event;
 }
 
-/* By number in the caller's pid namespace; it was the judged one's if that is still there. */
+/*
+ * By number in the caller's pid namespace; it was the judged one's if that is still there. The
+ * kernel asks whether it may be read while none of its exec(2)s can end; here one may have, of a
+ * setuid program, since that was asked. So it is asked once more: what became of it by then is all
+ * that the event was opened for.
+ */
 static int open_task(struct worker *w, const struct worker_call *call, struct task *t,
 	const struct perf_verdict *v, int target_fd)
 {
 	_cleanup_close_ int event = -EBADF;
+	_cleanup_close_ int again = -EBADF;
+	int r;
 
 	if (target_fd < 0)
 		return -EACCES;
 	event = t->facts.own_pidns ? open_here(v, call->pid, call->cpu, call->group_fd)
 				   : open_ordered(w, call, t, v, call->pid, -EBADF);
-	if (event >= 0 && !perf_target_alive(target_fd))
-		return -ESRCH;
-	return TAKE_FD(event);
+	r = event < 0 ? event : call_trace(w, call, &again);
+	if (r < 0)
+		return r;
+	return perf_target_alive(target_fd) ? TAKE_FD(event) : -ESRCH;
 }
 
 /* Of a cgroup, or of a CPU where there is none (-1). */

@@ -79,6 +79,8 @@ int perf_order(
 {
 	if (order->op == PERF_ORDER_TRACE) {
 		stage->n_traces++;
+		if (stage->traces_left > 0 && --stage->traces_left == 0)
+			stage->trace_result = -EACCES;
 		*ret_fd = stage->trace_result < 0 ? -EBADF : pidfd_open(order->pid, 0);
 		return stage->trace_result;
 	}

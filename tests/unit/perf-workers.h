@@ -16,6 +16,7 @@
 struct stage {
 	unsigned n_openers, n_callers, n_traces;
 	unsigned openers_that_die; /* at their first order */
+	unsigned traces_left;	   /* before the target is no longer to be read; 0: it stays so */
 	int trace_result, caller_result;
 	struct perf_order last; /* of OPEN */
 };
