@@ -8,6 +8,7 @@
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <seccomp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -24,6 +25,7 @@
 #include "../sandbox.h"
 
 #define PEER_SEC 5
+#define RECV_USEC 100000 /* for what is there already */
 
 struct keeper_child {
 	int sock, proc_fd;
@@ -233,19 +235,27 @@ static void serve_peer(struct keeper_child *k)
  */
 
 /* As if there were no listener. What was taken by a worker does not come again, and is noted in the
- * registry for the next daemon. */
-static void refuse_one(int listener)
+ * registry for the next daemon. Whoever is filtered may have kept the listener, and have taken what
+ * poll(2) saw; then there is nothing to be had, which the kernel waits for, and with such a one
+ * (false) the keeper has no more to do. */
+static bool refuse_one(int listener)
 {
+	static const struct itimerval soon = {{0, RECV_USEC}, {0, RECV_USEC}}, never;
 	union {
 		struct seccomp_notif notif;
 		uint8_t space[PERF_NOTIF_MAX];
 	} got = {0};
 	struct seccomp_notif_resp answer = {.error = -ENOSYS};
+	int error;
 
-	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &got) < 0)
-		return;
+	(void)setitimer(ITIMER_REAL, &soon, NULL);
+	error = ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &got) < 0 ? errno : 0;
+	(void)setitimer(ITIMER_REAL, &never, NULL);
+	if (error)
+		return error != EINTR;
 	answer.id = got.notif.id;
 	(void)ioctl(listener, SECCOMP_IOCTL_NOTIF_SEND, &answer);
+	return true;
 }
 
 static void look_at(struct keeper_child *k, unsigned slot, short revents)
@@ -253,8 +263,8 @@ static void look_at(struct keeper_child *k, unsigned slot, short revents)
 	/* Its filter has no user any more (5.9). */
 	if (revents & (POLLHUP | POLLERR | POLLNVAL))
 		slot_set(k, slot, -EBADF);
-	else if (revents & POLLIN)
-		refuse_one(k->listener[slot]);
+	else if ((revents & POLLIN) && !refuse_one(k->listener[slot]))
+		slot_set(k, slot, -EBADF);
 }
 
 /* Until it is alone for too long; -1: that is no question of time. */
@@ -324,6 +334,7 @@ static int confine_it(void)
 		SCMP_SYS(fstatat64),
 		SCMP_SYS(statx),
 		SCMP_SYS(getrandom),
+		SCMP_SYS(setitimer),
 		SCMP_SYS(ioctl),
 		SCMP_SYS(clock_gettime),
 		SCMP_SYS(clock_gettime64),
@@ -340,8 +351,15 @@ static int confine_it(void)
 	return r == -EOPNOTSUPP ? 0 : r;
 }
 
+/* It ends a wait; what it interrupts is not begun again. */
+static void on_alarm(int number)
+{
+	(void)number;
+}
+
 _Noreturn void keeper_run(int sock, bool confine)
 {
+	const struct sigaction alarm_is = {.sa_handler = on_alarm};
 	static struct keeper_child k;
 
 	k.sock = sock;
@@ -349,6 +367,8 @@ _Noreturn void keeper_run(int sock, bool confine)
 	for (unsigned i = 0; i < PERF_SLOTS_MAX; i++)
 		k.listener[i] = -EBADF;
 	k.alone_since = now_msec();
+	if (sigaction(SIGALRM, &alarm_is, NULL) < 0)
+		_exit(1);
 	k.proc_fd = open("/proc", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (k.proc_fd < 0 || fstatat(k.proc_fd, "self/ns/user", &k.userns, 0) < 0)
 		_exit(1);

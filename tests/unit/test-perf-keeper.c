@@ -399,6 +399,53 @@ static void test_alone(void **state)
 	trapped_end(&taken);
 }
 
+/* Whoever is filtered has kept the listener, and takes what the keeper sees: nobody else waits for
+ * him. */
+static _Noreturn void rival_run(int listener)
+{
+	struct seccomp_notif notif;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (;;) {
+		memset(&notif, 0, sizeof(notif));
+		if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &notif) == 0)
+			notif_answer(listener, notif.id, 1);
+	}
+}
+
+static void test_rival(void **state)
+{
+	struct fixture *f = begin(state);
+	struct trapped t = trapped_new(), bystander = trapped_new();
+	pid_t rivals[2];
+
+	reopen(f);
+	assert_int_equal(keeper_store(f->keeper, 0, t.listener), 0);
+	assert_int_equal(keeper_store(f->keeper, 1, bystander.listener), 0);
+	fixture_close(f);
+	trapped_call(&t);
+	assert_int_equal(trapped_result(&t), -ENOSYS);
+	for (unsigned i = 0; i < 2; i++) {
+		rivals[i] = fork();
+		if (rivals[i] == 0)
+			rival_run(t.listener);
+	}
+	for (unsigned i = 0; i < 20000; i++) {
+		trapped_call(&t);
+		(void)trapped_result(&t);
+	}
+	trapped_call(&bystander);
+	assert_int_equal(trapped_result(&bystander), -ENOSYS);
+	reopen(f);
+	fixture_close(f);
+	for (unsigned i = 0; i < 2; i++) {
+		kill(rivals[i], SIGKILL);
+		assert_int_equal(waitpid(rivals[i], NULL, 0), rivals[i]);
+	}
+	trapped_end(&t);
+	trapped_end(&bystander);
+}
+
 static void test_drop_and_replace(void **state)
 {
 	struct fixture *f = begin(state);
@@ -805,6 +852,7 @@ int main(void)
 		TEST(test_kept),
 		TEST(test_notification_survives),
 		TEST(test_alone),
+		TEST(test_rival),
 		TEST(test_drop_and_replace),
 		TEST(test_hang_up),
 		TEST(test_one_daemon),
