@@ -72,17 +72,42 @@ static int grant_of(struct op *op, const struct perf_items *items, struct perf_g
 		op->manager, &less, (const struct devway *const *)ways.way, ways.n, ret);
 }
 
+/*
+ * What its events count with, of a scope own[:len]. Whoever may make cgroups makes scopes of them
+ * too, each in the one before, and all their events are of the task that runs in the last: so below
+ * what carries the grant all scopes that lie in one cgroup count as one.
+ */
+static size_t counted_len(const char *own, size_t carrier, size_t len)
+{
+	size_t from = carrier + (carrier > 1);
+
+	return carrier == 0 || carrier >= len ? len : from + strcspn(own + from, "/");
+}
+
+static uint32_t levels(const char *own, size_t from, size_t to)
+{
+	uint32_t n = 0;
+
+	for (size_t i = from; i < to; i++)
+		n += own[i] == '/';
+	return n;
+}
+
 /* The deeper of what carries the grant and the root of its scope. */
-static int scope_open(const struct target *t, size_t carrier, uint64_t *ret_id, int *ret_fd)
+static int scope_open(
+	const struct target *t, size_t carrier, struct perf_facts_are *ret, int *ret_fd)
 {
 	size_t len = carrier > t->scope_len ? carrier : t->scope_len;
+	size_t counted = counted_len(t->who.own, carrier, len);
 	_cleanup_close_ int fd = cgroup_open_path(t->h->root_fd, t->who.own, len);
+	_cleanup_close_ int above = cgroup_open_path(t->h->root_fd, t->who.own, counted);
 	struct node node;
-	int r = fd < 0 ? fd : cgroup_stat(fd, &node);
+	int r = fd < 0 ? fd : above < 0 ? above : cgroup_stat(above, &node);
 
 	if (r < 0)
 		return r;
-	*ret_id = node.id;
+	ret->scope_id = node.id;
+	ret->up = levels(t->who.own, counted, len);
 	*ret_fd = TAKE_FD(fd);
 	return 0;
 }
@@ -121,7 +146,7 @@ static int gather(struct op *op, struct perf_facts_are *ret, int *ret_scope_fd)
 	if (r >= 0)
 		r = grant_of(op, &had.items, &ret->grant);
 	if (r >= 0)
-		r = scope_open(t, had.carrier_len, &ret->scope_id, ret_scope_fd);
+		r = scope_open(t, had.carrier_len, ret, ret_scope_fd);
 	return r == -ENOENT || r == -ENODEV ? 1 : r;
 }
 
@@ -142,7 +167,7 @@ int perf_facts_of(struct manager *m, pid_t tid, struct perf_facts_are *ret, int 
 
 	ret->tid = tid;
 	ret->scope_id = 0;
-	ret->own_pidns = ret->pad = 0;
+	ret->own_pidns = ret->up = 0;
 	memset(&ret->grant, 0, sizeof(ret->grant));
 	r = identity_thread(&identity, tid, m->proc_fd);
 	if (r < 0)

@@ -9,6 +9,7 @@
  * opened is looked for among the fds of the tasks in the scope, which is slower.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,16 +188,32 @@ static int by_number(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
+/* The directory of all that count together. */
+static int counted_open(const struct task *t)
+{
+	int fd = openat(t->scope_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	for (uint32_t i = 0; fd >= 0 && i < t->facts.up; i++) {
+		int up = openat(fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		close(fd);
+		fd = up;
+	}
+	return fd;
+}
+
 /* At most a tenth of the time. */
 static void scope_scan(struct worker *w, const struct task *t)
 {
+	_cleanup_close_ int dir = -EBADF;
 	struct held held = {0};
 	uint64_t began = worker_msec(), took;
 
 	if (began < w->quota.scan_at || !perf_ledger_strays(w->registry, t->facts.scope_id))
 		return;
+	dir = counted_open(t);
 	/* What was not looked at to the end says nothing of what is gone. */
-	if (scan_events(w, t->scope_fd, held_add, &held) >= 0) {
+	if (dir >= 0 && scan_events(w, dir, held_add, &held) >= 0) {
 		if (held.n > 0)
 			qsort(held.ids, held.n, sizeof(*held.ids), by_number);
 		perf_ledger_keep(w->registry, t->facts.scope_id, held.ids, held.n);

@@ -77,9 +77,9 @@ struct perf_facts_are {
 	int32_t tid;	     /* as it was asked */
 	int32_t result;	     /* -ESRCH: it has gone */
 	uint64_t generation; /* of the registry, as it was before anything was gathered */
-	uint64_t scope_id;
-	uint32_t own_pidns; /* the daemon's: no opener is needed */
-	uint32_t pad;
+	uint64_t scope_id;   /* cgroup whose events count together: the scope or above */
+	uint32_t own_pidns;  /* the daemon's: no opener is needed */
+	uint32_t up;	     /* so many levels above the scope */
 	struct perf_grant grant;
 };
 

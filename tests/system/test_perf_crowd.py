@@ -360,3 +360,19 @@ def open_many(cpu, count):
 def close_all(fds):
     for fd in fds:
         os.close(fd)
+
+
+@bare
+def test_perf_many_nested(w):
+    """Who nests scopes in one another does not have as many events more with each."""
+    perf.need()
+    w.start("--perf-events-max", "8")
+    give(w)
+    make_all("c1/c2", 101000)
+    make_all("c1/c2/c3", 102000)
+    one = w.container("c1")
+    two = w.container("c1/c2", 101000, one, 1000, 60000)
+    three = w.container("c1/c2/c3", 102000, two, 1000, 50000)
+    for client, some in ((one, 8), (two, 8), (three, 0)):
+        client.run(perf.trap, w.daemon.socket)
+        equal([fd >= 0 for fd in client.run(open_many, min(perf.cpus()), 9)], [i < some for i in range(9)])
