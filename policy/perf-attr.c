@@ -188,6 +188,9 @@ const struct perf_refusal *perf_attr_kernel_side(
 	static const struct perf_refusal refusal = WITH_KERNEL(PERF_KERNEL_SIDE);
 	bool counts = class->where == PERF_WHERE_SOFTWARE || class->where == PERF_WHERE_PLAIN;
 
+	/* Both drivers ask for the right to see the kernel's side, which whoever opens it has. */
+	if (class->leaks)
+		return &refusal;
 	/* A software event happens in the kernel: what is counted of the user side alone is 0. */
 	if (a->attr.exclude_kernel || (counts && !perf_attr_samples(a)))
 		return NULL;

@@ -19,6 +19,7 @@ struct perf_class {
 	bool granted;
 	enum perf_item_kind by; /* if granted */
 	bool generic;		/* the kernel's own event: config1 to config3 say nothing */
+	bool leaks;		/* see perf_pmu */
 	bool raw;		/* config is for a CPU's registers */
 };
 

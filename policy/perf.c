@@ -83,6 +83,7 @@ static void classify_pmu(const struct perf_grant *g, uint32_t type, struct perf_
 		return;
 	let(class, false, pmu, false);
 	class->raw = pmu->cpu;
+	class->leaks = pmu->leaks;
 	if (pmu->probe)
 		class->where = PERF_WHERE_PROBE;
 	else if (is_device(pmu))

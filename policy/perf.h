@@ -56,6 +56,8 @@ struct perf_pmu {
 	/* Of those that are scoped: it refuses exclude bits and only counts: `msr`. What is not
 	 * known to be such a one has to exclude the kernel's side. */
 	bool no_exclude;
+	/* Its data may have the kernel's addresses, or physical ones, whatever is excluded. */
+	bool leaks;
 	/* What granted it, for the ledger: PMU, GPU or POWER. */
 	enum perf_item_kind by;
 };

@@ -98,6 +98,7 @@ static int pmu_add(void *userdata, int dirfd, const char *name)
 	*pmu = (struct pmu){.type = (uint32_t)type,
 		.is_power = is_power(name),
 		.is_probe = strcmp(name, "kprobe") == 0 || strcmp(name, "uprobe") == 0,
+		.leaks = begins(name, "intel_bts") || begins(name, "arm_spe"),
 		.no_exclude = strcmp(name, "msr") == 0};
 	strcpy(pmu->name, name);
 	pmu->is_cpu = is_cpu(fd, pmu);

@@ -17,6 +17,7 @@ struct pmu {
 	bool is_power;
 	bool is_probe;	 /* kprobe, uprobe */
 	bool no_exclude; /* msr: refuses exclude bits, and only counts */
+	bool leaks;	 /* intel_bts, arm_spe: of the kernel's side, whatever is excluded */
 };
 
 /* By type, at most PMUS_MAX. *ret is heap. `root`: an fd of /sys. -ENOENT: the kernel has

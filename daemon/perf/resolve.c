@@ -149,6 +149,7 @@ static void pmu_resolve(const struct pmu *pmu, const struct perf_items *items,
 		.granted = true,
 		.cpu = pmu->is_cpu,
 		.probe = pmu->is_probe,
+		.leaks = pmu->leaks,
 		.no_exclude = pmu->no_exclude};
 	strcpy(item.name, pmu->name);
 	if (perf_items_have(items, &item))

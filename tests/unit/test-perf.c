@@ -24,6 +24,7 @@ enum {
 	POWER,
 	UNCORE,
 	AMDGPU,
+	BTS,
 };
 
 enum {
@@ -124,6 +125,7 @@ static void grant_make(struct perf_grant *g, unsigned granted)
 		{.type = POWER},
 		{.type = UNCORE},
 		{.type = AMDGPU, .scoped = true},
+		{.type = BTS, .scoped = true, .leaks = true},
 	};
 
 	*g = (struct perf_grant){.cpu = granted & CPU_,
