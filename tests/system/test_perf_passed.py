@@ -8,6 +8,7 @@ import signal
 import socket
 import struct
 import termios
+import time
 
 import agent
 import perf
@@ -181,6 +182,13 @@ def unread(bus):
     return struct.unpack("i", fcntl.ioctl(bus.socket, termios.FIONREAD, bytes(4)))[0]
 
 
+def settled(bus):
+    """Nothing more has come for a while."""
+    before = unread(bus)
+    time.sleep(1)
+    return before > 0 and unread(bus) == before
+
+
 def hoard(address):
     """On several connections, of which the first has ended for the daemon, but not for us: how many came, why
     others were refused, and whether there is an answer once all is read."""
@@ -197,6 +205,8 @@ def hoard(address):
     more = ask_for(second, UNREAD_MAX)
     fresh = perf.FdBus(address)
     wait_until(lambda: why(lambda: group_by(fresh)) == "QUOTA", "as many as there may be are unread")
+    # Whatever is read makes room for those that were not answered yet.
+    wait_until(lambda: settled(second), "all answers, or refusals")
     for one in asked:
         first.answer(one).value()
     told = [why(lambda one=one: second.answer(one).value()) for one in more]
