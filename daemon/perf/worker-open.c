@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -223,23 +224,30 @@ static int open_as_caller(
  * By number in the caller's pid namespace; it was the judged one's if that is still there. The
  * kernel asks whether it may be read while none of its exec(2)s can end; here one may have, of a
  * setuid program, since that was asked. So it is asked once more: what became of it by then is all
- * that the event was opened for.
+ * that the event was opened for. Until then the event stands still, for its records may already go
+ * to where the caller reads. (An event that is there when a setuid program is executed ends.)
  */
 static int open_task(struct worker *w, const struct worker_call *call, struct task *t,
 	const struct perf_verdict *v, int target_fd)
 {
 	_cleanup_close_ int event = -EBADF;
 	_cleanup_close_ int again = -EBADF;
+	struct perf_verdict still = *v;
 	int r;
 
 	if (target_fd < 0)
 		return -EACCES;
-	event = t->facts.own_pidns ? open_here(v, call->pid, call->cpu, call->group_fd)
-				   : open_ordered(w, call, t, v, call->pid, -EBADF);
+	still.attr.attr.disabled = 1;
+	event = t->facts.own_pidns ? open_here(&still, call->pid, call->cpu, call->group_fd)
+				   : open_ordered(w, call, t, &still, call->pid, -EBADF);
 	r = event < 0 ? event : call_trace(w, call, &again);
 	if (r < 0)
 		return r;
-	return perf_target_alive(target_fd) ? TAKE_FD(event) : -ESRCH;
+	if (!perf_target_alive(target_fd))
+		return -ESRCH;
+	if (!v->attr.attr.disabled && ioctl(event, PERF_EVENT_IOC_ENABLE, 0) < 0)
+		return -errno;
+	return TAKE_FD(event);
 }
 
 /* Of a cgroup, or of a CPU where there is none (-1). */

@@ -251,11 +251,18 @@ static void test_another_task(void **state)
 {
 	struct show *s = *state;
 	pid_t other;
+	int fd;
 
 	SKIP(s);
 	other = fork();
 	while (other == 0)
-		pause();
+		;
+	s->own_pidns = false;
+	fd = open_software(s, other, -1);
+	/* It stands still until the target was looked at again. */
+	assert_true(s->stage->last.attr.attr.disabled);
+	assert_int_equal(show_run(s, client_counts, &fd, sizeof(fd)), 1);
+	s->stage->n_traces = 0;
 	s->stage->trace_result = -EACCES;
 	assert_int_equal(open_software(s, other, -1), -EACCES);
 	assert_int_equal(s->stage->n_traces, 1);
