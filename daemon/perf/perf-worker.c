@@ -35,13 +35,17 @@ struct perf_slot *perf_slot_of(const struct perf_life *l)
 	return l->slot == PERF_NO_SLOT ? NULL : &l->perf->registry->slot[l->slot];
 }
 
+/* Nobody but the host's root may have more than is left then, so that however many share the slots
+ * there are some for the next one. */
 bool life_allowed(const struct perf *p, const struct account *account)
 {
 	unsigned max = p->manager->options->perf_listeners_max, n = 0;
+	unsigned left = PERF_SLOTS_MAX - PERF_SLOTS_KEPT;
 	struct perf_life *l;
 
 	LIST_FOREACH(l, &p->lives, list)
 	{
+		left -= left > 0 && l->slot != PERF_NO_SLOT;
 		if (l->account != account)
 			continue;
 		/* Whoever wedges one could wedge the next. */
@@ -49,7 +53,9 @@ bool life_allowed(const struct perf *p, const struct account *account)
 			return false;
 		n += l->kind != PERF_SERVE_BROKER;
 	}
-	return p->n_lives < PERF_LIVES_MAX && (account->number == 0 || n < max);
+	if (account->number != 0 && (n >= max || n >= left))
+		return false;
+	return p->n_lives < PERF_LIVES_MAX;
 }
 
 int life_slot(struct perf *p, enum perf_slot_kind kind, const struct account *account)

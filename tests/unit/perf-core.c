@@ -24,8 +24,6 @@
 #include "../../daemon/cleanup.h"
 #include "frames.h"
 
-#define WORKERS_MAX_HERE 32
-
 struct fake workers[WORKERS_MAX_HERE];
 unsigned n_workers;
 int spawn_error;

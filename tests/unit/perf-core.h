@@ -12,6 +12,7 @@
 #include "../../daemon/perf/perf-core.h"
 
 /* Accounts. */
+#define WORKERS_MAX_HERE 256
 #define MINE 1000
 #define OTHERS 2000
 

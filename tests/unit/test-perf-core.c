@@ -48,6 +48,38 @@ static void test_quota(void **state)
 		close(users[i]);
 }
 
+static unsigned attach_all(struct fixture *f, uint64_t account, int *users)
+{
+	for (unsigned n = 0;; n++) {
+		int r = perf_attach(f->perf, account, listener_new(&users[n]));
+
+		if (r < 0) {
+			assert_int_equal(r, -EDQUOT);
+			close(users[n]);
+			return n;
+		}
+	}
+}
+
+/* However many have all that they may, there are some for the next one. */
+static void test_shares(void **state)
+{
+	struct fixture *f = *state;
+	int users[WORKERS_MAX_HERE];
+	unsigned n = 0;
+
+	f->options.perf_listeners_max = 256;
+	for (uint64_t account = 1000; account < 1005; account++) {
+		unsigned got = attach_all(f, account, users + n);
+
+		assert_true(got > 0);
+		n += got;
+	}
+	assert_int_equal(perf_attach(f->perf, 0, listener_new(&users[n])), 0);
+	for (unsigned i = 0; i <= n; i++)
+		close(users[i]);
+}
+
 static void test_host_root(void **state)
 {
 	struct fixture *f = *state;
@@ -525,6 +557,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_attach),
 		TEST(test_quota),
+		TEST(test_shares),
 		TEST(test_host_root),
 		TEST(test_facts),
 		TEST(test_death),
