@@ -269,11 +269,12 @@ static int take_away(const struct place *p)
 	return 0;
 }
 
-/* What the node is mounted on: an empty file. 1: the device is there already. */
-static int point_open(const struct inspect_node *n, const struct place *p, int *ret)
+/* What the node is mounted on: an empty file, *ret_made: of our making. 1: the device is there
+ * already. */
+static int point_open(const struct inspect_node *n, const struct place *p, int *ret, bool *ret_made)
 {
 	struct stat st;
-	int fd = beneath(p->dir_fd, p->name, O_PATH | O_NOFOLLOW), made;
+	int fd = beneath(p->dir_fd, p->name, O_PATH | O_NOFOLLOW), made = -EBADF;
 
 	/* Another node of the device may be one that cannot be opened, and trying that could set
 	 * something off. */
@@ -303,20 +304,23 @@ static int point_open(const struct inspect_node *n, const struct place *p, int *
 		return -EEXIST;
 	}
 	*ret = fd;
+	*ret_made = made >= 0;
 	return 0;
 }
 
 static int node_add(const struct inspect_node *n, const struct place *p, int tree)
 {
 	_cleanup_close_ int point = -EBADF;
-	int r = point_open(n, p, &point);
+	bool made = false;
+	int r = point_open(n, p, &point, &made);
 
 	if (r != 0)
 		return r < 0 ? r : 0;
 	if (move_mount(tree, "", point, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH) <
 		0) {
 		r = -errno;
-		unlinkat(p->dir_fd, p->name, 0);
+		if (made)
+			unlinkat(p->dir_fd, p->name, 0);
 	}
 	return r;
 }
