@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -61,6 +62,18 @@ static unsigned attach_all(struct fixture *f, uint64_t account, int *users)
 	}
 }
 
+/* A listener takes some five fds here. */
+static void need_files(rlim_t n)
+{
+	struct rlimit limit;
+
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+	limit.rlim_max = limit.rlim_max < n ? n : limit.rlim_max;
+	limit.rlim_cur = limit.rlim_cur < n ? n : limit.rlim_cur;
+	if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+		skip();
+}
+
 /* However many have all that they may, there are some for the next one. */
 static void test_shares(void **state)
 {
@@ -68,6 +81,7 @@ static void test_shares(void **state)
 	int users[WORKERS_MAX_HERE];
 	unsigned n = 0;
 
+	need_files(4096);
 	f->options.perf_listeners_max = 256;
 	for (uint64_t account = 1000; account < 1005; account++) {
 		unsigned got = attach_all(f, account, users + n);
