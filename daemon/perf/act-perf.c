@@ -194,9 +194,15 @@ static enum reason revoke_report(struct op *op, struct target *t)
 static enum reason revoke_begin(struct op *op)
 {
 	struct target *t = &op->targets[0];
-	enum reason reason = revoke_record(op, t);
+	bool kill = op->request.options.given && op->request.options.kill;
+	enum reason reason;
 	int r;
 
+	/* Among the holders may be tasks that are not the caller's to end: they are not judged one
+	 * by one. */
+	if (kill && !t->widens)
+		return REASON_PERF_HOST;
+	reason = revoke_record(op, t);
 	if (reason == REASON_OK)
 		reason = revoke_report(op, t);
 	if (reason != REASON_OK)
@@ -204,8 +210,7 @@ static enum reason revoke_begin(struct op *op)
 	if (perf_off(op->manager->perf))
 		r = sd_event_add_defer(op->manager->event, NULL, on_nothing, op);
 	else
-		r = perf_revoke_in(op->manager->perf, op, t->dir_fd,
-			op->request.options.given && op->request.options.kill, peer_answer);
+		r = perf_revoke_in(op->manager->perf, op, t->dir_fd, kill, peer_answer);
 	return r >= 0 ? REASON_OK : r == -EDQUOT ? REASON_QUOTA : REASON_INTERNAL;
 }
 

@@ -227,6 +227,9 @@ def test_perf_grant_policy(w):
     equal(have(host, "/other", "cpu", "power"), [])
     equal(one.CheckPerf("", "cpu"), (True, "/", "allowed: by the policy file"))
     equal(("power", "/x", "policy") in listed(one, "x"), True)
+    # Among the holders could be whom a container may not end; and nothing else is done then.
+    one.refused("PERF_HOST", "RevokePerf", "x", ["cpu"], [("kill", ("b", True))])
+    equal(have(one, "x", "cpu", "gpu"), ["cpu", "gpu"])
     one.RevokePerf("x", ["cpu"], [])
     equal(have(one, "x", "cpu", "gpu"), ["gpu"])
     one.refused("PERF_WIDER", "GrantPerf", "x", ["kernel"])
