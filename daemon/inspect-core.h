@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "inspect-wire.h"
+#include "wire.h"
 
 /* user_namespaces(7), pid_namespaces(7): nested up to 32 deep */
 #define NS_DEPTH 33

@@ -14,6 +14,7 @@
 #include <sys/types.h>
 
 #include "inspect-wire.h"
+#include "wire.h"
 
 /* One end; the inspector's waits no longer than `until`, nor while the helper is stopped. */
 struct channel {

@@ -15,7 +15,7 @@
 
 #include "cleanup.h"
 #include "hub.h"
-#include "inspect-wire.h"
+#include "wire.h"
 #include "porter.h"
 
 /* The kernel's SCM_MAX_FD, and room for whatever else it may add to a message. */

@@ -16,7 +16,7 @@
 
 #include "child.h"
 #include "cleanup.h"
-#include "inspect-wire.h"
+#include "wire.h"
 #include "sandbox.h"
 
 struct zygote_child {

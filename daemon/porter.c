@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "inspect-wire.h"
+#include "wire.h"
 #include "porter-core.h"
 #include "zygote.h"
 

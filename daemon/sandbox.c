@@ -21,28 +21,26 @@
  * moves a task with capabilities that the mover has not (the kernel's cap_task_setscheduler()). */
 static const cap_value_t kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SYS_NICE};
 
-static const int refused[] = {
+/* Of no use to any process of the daemon, and to an intruder in it. */
+static const int never[] = {
 	SCMP_SYS(execve),
 	SCMP_SYS(execveat),
 	SCMP_SYS(ptrace),
-	SCMP_SYS(process_vm_readv),
 	SCMP_SYS(process_vm_writev),
-	SCMP_SYS(pidfd_getfd),
 	SCMP_SYS(mount),
 	SCMP_SYS(umount2),
 	SCMP_SYS(pivot_root),
-	SCMP_SYS(chroot),
 	SCMP_SYS(fsopen),
+	SCMP_SYS(fspick),
+	SCMP_SYS(fsconfig),
 	SCMP_SYS(fsmount),
 	SCMP_SYS(move_mount),
 	SCMP_SYS(open_tree),
-	SCMP_SYS(setns),
-	SCMP_SYS(unshare),
 	SCMP_SYS(init_module),
 	SCMP_SYS(finit_module),
 	SCMP_SYS(delete_module),
 	SCMP_SYS(kexec_load),
-	SCMP_SYS(perf_event_open),
+	SCMP_SYS(kexec_file_load),
 	SCMP_SYS(userfaultfd),
 	SCMP_SYS(keyctl),
 	SCMP_SYS(add_key),
@@ -56,6 +54,16 @@ static const int refused[] = {
 	SCMP_SYS(io_uring_setup),
 	SCMP_SYS(acct),
 	SCMP_SYS(quotactl),
+};
+
+/* Nor these to the core; helpers were begun by then. */
+static const int not_core[] = {
+	SCMP_SYS(process_vm_readv),
+	SCMP_SYS(pidfd_getfd),
+	SCMP_SYS(chroot),
+	SCMP_SYS(setns),
+	SCMP_SYS(unshare),
+	SCMP_SYS(perf_event_open),
 	SCMP_SYS(setuid),
 	SCMP_SYS(setresuid),
 	SCMP_SYS(setreuid),
@@ -204,15 +212,25 @@ static int refuse_bpf(scmp_filter_ctx filter, const struct sandbox_bpf *bpf)
 	return r;
 }
 
+static int refuse(scmp_filter_ctx filter, const int *calls, size_t n)
+{
+	int r = 0;
+
+	for (size_t i = 0; r >= 0 && i < n; i++)
+		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), calls[i], 0);
+	return r;
+}
+
 int sandbox_syscalls(const struct sandbox_bpf *bpf)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	int r = 0;
+	int r;
 
 	if (!filter)
 		return -EOPNOTSUPP;
-	for (size_t i = 0; r >= 0 && i < sizeof(refused) / sizeof(refused[0]); i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), refused[i], 0);
+	r = refuse(filter, never, sizeof(never) / sizeof(never[0]));
+	if (r >= 0)
+		r = refuse(filter, not_core, sizeof(not_core) / sizeof(not_core[0]));
 	if (r >= 0)
 		r = refuse_bpf(filter, bpf);
 	if (r >= 0)
@@ -306,10 +324,10 @@ int sandbox_only(const int *calls, size_t n, struct sock_fprog *ret)
 int sandbox_without(const int *calls, size_t n)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	int r = filter ? 0 : -EOPNOTSUPP;
+	int r = filter ? refuse(filter, never, sizeof(never) / sizeof(never[0])) : -EOPNOTSUPP;
 
-	for (size_t i = 0; r >= 0 && i < n; i++)
-		r = seccomp_rule_add(filter, SCMP_ACT_ERRNO(EPERM), calls[i], 0);
+	if (r >= 0)
+		r = refuse(filter, calls, n);
 	if (r >= 0)
 		r = seccomp_load(filter);
 	seccomp_release(filter);

@@ -12,7 +12,7 @@
 
 #include "child.h"
 #include "cleanup.h"
-#include "inspect-wire.h"
+#include "wire.h"
 #include "porter-wire.h"
 
 #define TIMEOUT_SEC 5

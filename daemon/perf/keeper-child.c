@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "../cleanup.h"
-#include "../inspect-wire.h"
+#include "../wire.h"
 #include "../sandbox.h"
 
 #define PEER_SEC 5

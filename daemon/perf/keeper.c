@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #include "../cleanup.h"
-#include "../inspect-wire.h"
+#include "../wire.h"
 #include "../log.h"
 #include "spawner.h"
 

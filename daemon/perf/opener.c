@@ -20,7 +20,7 @@
 #include <unistd.h>
 
 #include "../cleanup.h"
-#include "../inspect-wire.h"
+#include "../wire.h"
 #include "../sandbox.h"
 #include "rights.h"
 

@@ -5,13 +5,13 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../cleanup.h"
 #include "../hub.h"
 #include "../log.h"
 #include "../manager.h"
+#include "../wire.h"
 #include "grants.h"
 #include "perf-core.h"
 
@@ -25,7 +25,7 @@ struct packet {
 		struct perf_ask ask;
 		struct perf_opened opened;
 		struct perf_revoked revoked;
-	};
+	} body;
 };
 
 static const char *const news[PERF_NEWS_MAX] = {
@@ -41,27 +41,16 @@ static const char *const news[PERF_NEWS_MAX] = {
 
 int life_send(struct perf_life *l, enum perf_to_worker type, const void *data, size_t size, int fd)
 {
-	struct perf_head head = {.type = type};
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr header;
-	} control = {0};
-	struct iovec iov[] = {{&head, sizeof(head)}, {(void *)(uintptr_t)data, size}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = 2};
+	const struct perf_head head = {.type = type};
+	const struct wire_tail tail = {(void *)(uintptr_t)data, size};
+	int r;
 
 	if (l->channel < 0)
 		return -EPIPE;
-	if (fd >= 0) {
-		msg.msg_control = &control;
-		msg.msg_controllen = sizeof(control);
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &fd, sizeof(int));
-	}
-	if (sendmsg(l->channel, &msg, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+	r = wire_send_tail(l->channel, &head, sizeof(head), &tail, fd);
+	if (r >= 0)
 		return 0;
-	if (errno == EAGAIN || errno == ETOOMANYREFS)
+	if (r == -EAGAIN || r == -ETOOMANYREFS)
 		return -EAGAIN;
 	life_kill(l);
 	return -EPIPE;
@@ -70,38 +59,6 @@ int life_send(struct perf_life *l, enum perf_to_worker type, const void *data, s
 /*
  * What comes from it.
  */
-
-/* 1 and its size; 0: nothing is there. */
-static int packet_take(int channel, struct packet *ret, size_t *ret_size, int *ret_fd)
-{
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr header;
-	} control;
-	struct iovec iov = {ret, sizeof(*ret)};
-	struct msghdr msg = {.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = &control,
-		.msg_controllen = sizeof(control)};
-	struct cmsghdr *c;
-	ssize_t n;
-
-	do
-		n = recvmsg(channel, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return errno == EAGAIN ? 0 : -errno;
-	c = CMSG_FIRSTHDR(&msg);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-		c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
-	if (n == 0)
-		return -EPIPE;
-	if ((size_t)n < sizeof(ret->head) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
-		return -EPROTO;
-	*ret_size = (size_t)n - sizeof(ret->head);
-	return 1;
-}
 
 static int on_facts(struct perf_life *l, const struct perf_ask *ask)
 {
@@ -177,20 +134,21 @@ static int packet_handle(struct perf_life *l, const struct packet *packet, size_
 
 	switch (packet->head.type) {
 	case PERF_FACTS:
-		return size == sizeof(packet->ask) ? on_facts(l, &packet->ask) : -EPROTO;
+		return size == sizeof(packet->body.ask) ? on_facts(l, &packet->body.ask) : -EPROTO;
 	case PERF_FOUND:
 		return size == 0 ? on_found(l, TAKE_FD(owned)) : -EPROTO;
 	case PERF_OPENED:
-		return size == sizeof(packet->opened)
-			       ? broker_opened(l, &packet->opened, TAKE_FD(owned))
+		return size == sizeof(packet->body.opened)
+			       ? broker_opened(l, &packet->body.opened, TAKE_FD(owned))
 			       : -EPROTO;
 	case PERF_REVOKED:
-		return size == sizeof(packet->revoked) ? broker_revoked(l, &packet->revoked)
-						       : -EPROTO;
+		return size == sizeof(packet->body.revoked)
+			       ? broker_revoked(l, &packet->body.revoked)
+			       : -EPROTO;
 	case PERF_NEWS:
-		if (size != sizeof(packet->ask))
+		if (size != sizeof(packet->body.ask))
 			return -EPROTO;
-		on_news(l, &packet->ask);
+		on_news(l, &packet->body.ask);
 		return 0;
 	case PERF_DONE:
 		if (size != 0)
@@ -206,16 +164,16 @@ static int packet_handle(struct perf_life *l, const struct packet *packet, size_
 int channel_read(struct perf_life *l)
 {
 	struct packet packet;
-	size_t size = 0;
-	int fd = -EBADF, r;
+	struct wire_tail tail = {&packet.body, sizeof(packet.body)};
+	int fd, r;
 
 	if (l->channel < 0)
 		return 0;
-	r = packet_take(l->channel, &packet, &size, &fd);
-	if (r > 0)
-		r = packet_handle(l, &packet, size, fd) < 0 ? -EPROTO : 1;
-	else
-		close_fd(&fd);
+	r = wire_recv_tail(l->channel, &packet.head, sizeof(packet.head), &tail, &fd);
+	if (r == -EAGAIN)
+		return 0;
+	if (r >= 0)
+		r = packet_handle(l, &packet, tail.size, fd) < 0 ? -EPROTO : 1;
 	if (r == -EPIPE)
 		channel_close(l); /* it ends */
 	else if (r < 0)

