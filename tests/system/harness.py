@@ -18,15 +18,20 @@ class Skip(Exception):
     """What the test needs is not here; the text says what."""
 
 
+def add(function, name, run):
+    """By the file it stands in, for files import one another."""
+    tests.append((name, function.__module__, run))
+
+
 def test(function):
     """A test: called with a World whose daemon runs."""
-    tests.append((function.__name__, lambda w: (w.start(), function(w))))
+    add(function, function.__name__, lambda w: (w.start(), function(w)))
     return function
 
 
 def bare(function):
     """A test that starts the daemon by itself."""
-    tests.append((function.__name__, function))
+    add(function, function.__name__, function)
     return function
 
 
@@ -45,7 +50,7 @@ def each_of(values, start):
         for value in values:
             value = value if isinstance(value, tuple) else (value,)
             name = f"{function.__name__}[{','.join(str(v) for v in value)}]"
-            tests.append((name, lambda w, value=value: (start(w), function(w, *value))))
+            add(function, name, lambda w, value=value: (start(w), function(w, *value)))
         return function
     return register
 
@@ -104,10 +109,11 @@ def run_one(program, name, function, verbose):
     return kind
 
 
-def chosen(words, shard, shards):
-    """The tests whose names hold one of the words, all if there are none; and of these every so many."""
-    found = [(name, function) for name, function in tests
-             if not words or any(word in name for word in words)]
+def chosen(words, shard, shards, omit=()):
+    """The tests whose names hold one of the words, all if there are none, but for those of some files; and of
+    these every so many."""
+    found = [(name, function) for name, module, function in tests
+             if module not in omit and (not words or any(word in name for word in words))]
     return found[shard - 1::shards]
 
 

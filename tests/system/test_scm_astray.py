@@ -45,8 +45,8 @@ def hostile(number="scm", names=KINDS):
             needs("memory")
             assert survives(w, function, name), "it was carried out"
         for name in names:
-            harness.tests.append((f"test_{number}_{function.__name__}[{name}]",
-                                  lambda w, name=name: check(w, name)))
+            harness.add(function, f"test_{number}_{function.__name__}[{name}]",
+                        lambda w, name=name: check(w, name))
         return function
     return register
 
