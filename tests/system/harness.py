@@ -110,10 +110,11 @@ def run_one(program, name, function, verbose):
 
 
 def chosen(words, shard, shards, omit=()):
-    """The tests whose names hold one of the words, all if there are none, but for those of some files; and of
-    these every so many."""
+    """The tests whose names hold one of the words, all if there are none, but for those of a file, or whose names
+    begin so, that is to be left out; and of these every so many."""
     found = [(name, function) for name, module, function in tests
-             if module not in omit and (not words or any(word in name for word in words))]
+             if module not in omit and not name.startswith(tuple(omit))
+             and (not words or any(word in name for word in words))]
     return found[shard - 1::shards]
 
 
