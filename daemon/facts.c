@@ -16,6 +16,7 @@
 #include "manager.h"
 #include "peer.h"
 #include "perf/grants.h"
+#include "perf/perf.h"
 #include "proc.h"
 #include "value.h"
 
@@ -113,7 +114,10 @@ static enum reason hierarchies_of_perf(struct op *op, const struct hierarchy **r
 	if (!ret[0] && op->question.action == ACTION_PERF_OPEN && all->n > 0)
 		ret[0] = &all->list[0];
 	*n = ret[0] ? 1 : 0;
-	return *n > 0 ? REASON_OK : REASON_PERF_OFF;
+	if (*n > 0)
+		return REASON_OK;
+	op->reply.detail = strdup(perf_off(op->manager->perf));
+	return REASON_PERF_OFF;
 }
 
 static enum reason hierarchies_native(struct op *op, const struct hierarchy **ret, unsigned *n)

@@ -21,6 +21,7 @@
 #include "proc.h"
 
 #define UNIFIED "unified"
+#define PERF "perf_event"
 /* A hierarchy of /proc/PID/cgroup takes a line of up to 4,096 characters and a bit; mounts up to
  * 8,192. */
 #define TEXT_MAX ((size_t)16 << 20)
@@ -421,6 +422,24 @@ static int aliases(struct discovery *d)
 	return r;
 }
 
+static bool has_v1_perf(const char *cgroup, size_t n)
+{
+	const char *at = cgroup;
+	struct line l;
+
+	while (line_next(&at, cgroup + n, &l)) {
+		char names[HIERARCHY_NAME_MAX];
+
+		if (l.names_len >= sizeof(names))
+			continue;
+		memcpy(names, l.names, l.names_len);
+		names[l.names_len] = '\0';
+		if (list_has(names, PERF, sizeof(PERF) - 1))
+			return true;
+	}
+	return false;
+}
+
 static int discover(struct discovery *d, const char *mount)
 {
 	_cleanup_free_ char *cgroup = NULL;
@@ -431,6 +450,7 @@ static int discover(struct discovery *d, const char *mount)
 	if (n < 0)
 		return fail(d, n, "/proc/self/cgroup");
 	d->cgroup = cgroup;
+	d->found.v1_perf = has_v1_perf(cgroup, (size_t)n);
 	r = add_mounted(d);
 	if (r == 0)
 		r = mount_missing(d, mount);

@@ -33,6 +33,8 @@ struct hierarchy {
 
 struct hierarchies {
 	unsigned n;
+	bool v1_perf; /* v1 has perf_event, if in no hierarchy of these: v2 is then nothing to
+			 events (the kernel's perf_cgroup_connect()) */
 	struct hierarchy list[HIERARCHIES_MAX];
 };
 

@@ -432,6 +432,10 @@ static const char *start_spawner(struct manager *m)
 
 	if (m->options->perf_off)
 		return "turned off by --perf=off";
+	if (!perf_hierarchy(m) && m->hierarchies.v1_perf)
+		return "v1's perf_event is left alone (-M), or is not mounted whole";
+	if (!perf_hierarchy(m))
+		return "there is neither cgroup v2 nor v1's perf_event, which -m mounts";
 	r = spawner_start(!m->options->no_sandbox, &m->spawner);
 	if (r == -EOPNOTSUPP)
 		return "the kernel has no perf_event_open";

@@ -18,7 +18,7 @@ const struct hierarchy *perf_hierarchy(const struct manager *m)
 	const struct hierarchies *all = &m->hierarchies;
 	const struct hierarchy *h = hierarchy_find(all, controller, sizeof(controller) - 1);
 
-	for (unsigned i = 0; !h && i < all->n; i++)
+	for (unsigned i = 0; !h && !all->v1_perf && i < all->n; i++)
 		if (all->list[i].v2)
 			h = &all->list[i];
 	return h;
