@@ -109,6 +109,7 @@ static enum reason hierarchies_of_devices(struct op *op, const struct hierarchy 
 static enum reason hierarchies_of_perf(struct op *op, const struct hierarchy **ret, unsigned *n)
 {
 	const struct hierarchies *all = &op->manager->hierarchies;
+	const char *why;
 
 	ret[0] = perf_hierarchy(op->manager);
 	if (!ret[0] && op->question.action == ACTION_PERF_OPEN && all->n > 0)
@@ -116,7 +117,9 @@ static enum reason hierarchies_of_perf(struct op *op, const struct hierarchy **r
 	*n = ret[0] ? 1 : 0;
 	if (*n > 0)
 		return REASON_OK;
-	op->reply.detail = strdup(perf_off(op->manager->perf));
+	why = op->manager->perf ? perf_off(op->manager->perf) : NULL;
+	if (why)
+		op->reply.detail = strdup(why);
 	return REASON_PERF_OFF;
 }
 

@@ -113,6 +113,8 @@ static void child(int ours)
 		_exit(1);
 	if (setresgid(USER, USER, USER) < 0 || setresuid(USER, USER, USER) < 0)
 		_exit(1);
+	/* The kernel forgets it with each change of ids. */
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (write(ours, &byte, 1) != 1)
 		_exit(1);
 	pause();
