@@ -15,8 +15,8 @@
 
 #include "cleanup.h"
 #include "hub.h"
-#include "wire.h"
 #include "porter.h"
+#include "wire.h"
 
 /* The kernel's SCM_MAX_FD, and room for whatever else it may add to a message. */
 #define FDS_MAX 253

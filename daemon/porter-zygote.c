@@ -16,8 +16,8 @@
 
 #include "child.h"
 #include "cleanup.h"
-#include "wire.h"
 #include "sandbox.h"
+#include "wire.h"
 
 struct zygote_child {
 	pid_t pid;

@@ -10,8 +10,8 @@
 #include <unistd.h>
 
 #include "cleanup.h"
-#include "wire.h"
 #include "porter-core.h"
+#include "wire.h"
 #include "zygote.h"
 
 #define PORTERS_MAX 64

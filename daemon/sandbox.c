@@ -21,8 +21,8 @@
  * moves a task with capabilities that the mover has not (the kernel's cap_task_setscheduler()). */
 static const cap_value_t kept[] = {CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SYS_NICE};
 
-/* Of no use to any process of the daemon, and to an intruder in it. */
-static const int never[] = {
+/* Of no use to the core, nor to the spawner and what that forks, but to an intruder. */
+static const int refused[] = {
 	SCMP_SYS(execve),
 	SCMP_SYS(execveat),
 	SCMP_SYS(ptrace),
@@ -56,8 +56,8 @@ static const int never[] = {
 	SCMP_SYS(quotactl),
 };
 
-/* Nor these to the core; helpers were begun by then. */
-static const int not_core[] = {
+/* Nor these to the core alone: those of its helpers that make them have begun by then. */
+static const int refused_core[] = {
 	SCMP_SYS(process_vm_readv),
 	SCMP_SYS(pidfd_getfd),
 	SCMP_SYS(chroot),
@@ -228,9 +228,9 @@ int sandbox_syscalls(const struct sandbox_bpf *bpf)
 
 	if (!filter)
 		return -EOPNOTSUPP;
-	r = refuse(filter, never, sizeof(never) / sizeof(never[0]));
+	r = refuse(filter, refused, sizeof(refused) / sizeof(refused[0]));
 	if (r >= 0)
-		r = refuse(filter, not_core, sizeof(not_core) / sizeof(not_core[0]));
+		r = refuse(filter, refused_core, sizeof(refused_core) / sizeof(refused_core[0]));
 	if (r >= 0)
 		r = refuse_bpf(filter, bpf);
 	if (r >= 0)
@@ -324,7 +324,8 @@ int sandbox_only(const int *calls, size_t n, struct sock_fprog *ret)
 int sandbox_without(const int *calls, size_t n)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
-	int r = filter ? refuse(filter, never, sizeof(never) / sizeof(never[0])) : -EOPNOTSUPP;
+	int r = filter ? refuse(filter, refused, sizeof(refused) / sizeof(refused[0]))
+		       : -EOPNOTSUPP;
 
 	if (r >= 0)
 		r = refuse(filter, calls, n);

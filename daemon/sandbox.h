@@ -38,8 +38,8 @@ int sandbox_porter(struct sock_fprog *ret);
 /* A filter that lets these pass alone (SCMP_SYS()); another call ends the process. The caller frees
  * ret->filter. -EOPNOTSUPP: no seccomp here. */
 int sandbox_only(const int *calls, size_t n, struct sock_fprog *ret);
-/* Refuses these, and what no process of the daemon has use for, at once, with EPERM. Needs
- * no_new_privs. -EOPNOTSUPP: no seccomp here. */
+/* For the spawner and what it forks: refuses these, and most of what the core is refused, at once,
+ * with EPERM. Needs no_new_privs. -EOPNOTSUPP: no seccomp here. */
 int sandbox_without(const int *calls, size_t n);
 
 /* Needs no_new_privs. One may follow upon another. -EOPNOTSUPP: no seccomp here. */

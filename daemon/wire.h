@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /*
  * What the daemon's processes say to each other: packets over a SOCK_SEQPACKET pair, each a struct
- * of fixed size with at most one fd. All are the same program, so there are no versions.
+ * of fixed size, perhaps a tail, and at most one fd. All are the same program, so there are no
+ * versions.
  */
 #pragma once
 
 #include <stddef.h>
 
-/* `fd` < 0: none. The fd stays the caller's. */
+/* `fd` < 0: none. The fd stays the caller's. Waits as the socket does; -EAGAIN: it does not, or its
+ * time-out. -EPIPE: the other end is gone. */
 int wire_send(int sock, const void *data, size_t size, int fd);
 
 /*

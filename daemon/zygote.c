@@ -12,8 +12,8 @@
 
 #include "child.h"
 #include "cleanup.h"
-#include "wire.h"
 #include "porter-wire.h"
+#include "wire.h"
 
 #define TIMEOUT_SEC 5
 

@@ -21,8 +21,8 @@
 #include <unistd.h>
 
 #include "../cleanup.h"
-#include "../wire.h"
 #include "../sandbox.h"
+#include "../wire.h"
 
 #define PEER_SEC 5
 #define RECV_USEC 100000 /* for what is there already */

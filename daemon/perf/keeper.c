@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "../cleanup.h"
-#include "../wire.h"
 #include "../log.h"
+#include "../wire.h"
 #include "spawner.h"
 
 /* It serves one daemon at a time; who starts does not wait long to learn that it has one. */

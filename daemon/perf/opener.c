@@ -20,8 +20,8 @@
 #include <unistd.h>
 
 #include "../cleanup.h"
-#include "../wire.h"
 #include "../sandbox.h"
+#include "../wire.h"
 #include "rights.h"
 
 /* linux/pidfd.h, 6.9 */

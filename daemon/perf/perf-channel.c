@@ -47,6 +47,7 @@ int life_send(struct perf_life *l, enum perf_to_worker type, const void *data, s
 
 	if (l->channel < 0)
 		return -EPIPE;
+	/* Our end does not wait: see worker_new(). */
 	r = wire_send_tail(l->channel, &head, sizeof(head), &tail, fd);
 	if (r >= 0)
 		return 0;

@@ -30,8 +30,8 @@
 
 #include "../child.h"
 #include "../cleanup.h"
-#include "../wire.h"
 #include "../sandbox.h"
+#include "../wire.h"
 #include "keeper.h"
 #include "rights.h"
 #include "worker.h"
