@@ -27,6 +27,8 @@ V2_KEYS = {"memory.limit_in_bytes": ("memory.max", {"-1": "max", "92233720368547
 DELEGATED = ("cgroup.procs", "tasks", "cgroup.threads", "cgroup.subtree_control")
 # Where the daemon keeps the tasks of a cgroup of v2 that cannot hold any itself, and its mark.
 LEAF, MARK = ".cgm_leaf", "trusted.cgmd.leaf"
+# Of the flags in /proc/PID/stat (include/linux/sched.h): set before the task leaves its cgroups.
+PF_EXITING = 0x4
 # Files that are writable and yet change by themselves.
 VOLATILE = re.compile(r"usage|failcnt|pressure|max_usage|cgroup\.(procs|threads|kill|event)|^tasks$|"
                       r"reclaim|force_empty|reset_stats|io_service|\.stat|effective|peak|\.swap\.")
@@ -274,10 +276,20 @@ def everybody(seen):
     return {pid for *_, value in seen.values() if isinstance(value, tuple) for pid in value}
 
 
+def is_ending(pid):
+    """Or has ended."""
+    try:
+        flags = int(read(f"/proc/{pid}/stat").rpartition(")")[2].split()[6])
+    except OSError:
+        return True
+    return bool(flags & PF_EXITING)
+
+
 def difference(before, after):
-    """Of processes those count that were there before and after: on a loaded machine others end late, and a
-    call that is refused makes none."""
-    stay = everybody(before) & everybody(after)
+    """Of processes those count that were there before and after, and still are, for who ended meanwhile was in
+    some hierarchies when they were read: on a loaded machine others end late, and a call that is refused makes
+    none."""
+    stay = {pid for pid in everybody(before) & everybody(after) if not is_ending(pid)}
 
     def what(seen, path):
         *rest, value = seen.get(path, (None,))

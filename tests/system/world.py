@@ -262,6 +262,8 @@ class World:
                 self.daemon.kill()
             self.host_agent.close()
             self.clean()
+            # One that ends in the next test's time would be a change that somebody there made.
+            wait_until(agent.end_children, "the test's processes are gone", 60)
             subprocess.run(["rm", "-rf", self.directory], check=False)
 
     def clean(self):
