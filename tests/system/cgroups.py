@@ -217,8 +217,9 @@ def directories(top):
 
 
 def snapshot(of=None):
-    """All that a refusal must leave as it was: stat of every file, values, members."""
-    seen = {}
+    """All that a refusal must leave as it was: stat of every file, values, members (those that were there from
+    the first hierarchy on)."""
+    seen, there = {}, set(os.listdir("/proc"))
     for top in of or tops():
         for path in directories(top):
             for entry in os.scandir(path):
@@ -226,7 +227,7 @@ def snapshot(of=None):
                 value = None
                 if entry.name == "cgroup.procs":
                     # Of pure v2's top, the kernel's and the daemon's own come and go.
-                    value = None if PURE and path in (top, f"{top}/{LEAF}") else members(entry.path)
+                    value = None if PURE and path in (top, f"{top}/{LEAF}") else members(entry.path, there)
                 elif status.st_mode & stat.S_IWUSR and is_kept(entry.name) and (
                         stat.S_ISREG(status.st_mode) and status.st_mode & stat.S_IRUSR):
                     value = value_of(entry.path)
@@ -234,10 +235,10 @@ def snapshot(of=None):
     return seen
 
 
-def members(path):
-    """At the top without the helpers that a daemon has in pid namespaces, which come and go beside it."""
+def members(path, there):
+    """Of those; at the top without the helpers that a daemon has in pid namespaces, which come and go beside it."""
     try:
-        pids = read(path).split()
+        pids = [pid for pid in read(path).split() if pid in there]
     except OSError:
         return None
     if os.path.dirname(path) in tops():
@@ -286,9 +287,8 @@ def is_ending(pid):
 
 
 def difference(before, after):
-    """Of processes those count that were there before and after, and still are, for who ended meanwhile was in
-    some hierarchies when they were read: on a loaded machine others end late, and a call that is refused makes
-    none."""
+    """Of processes those count that were there before and after, and still are: who ends while the hierarchies are
+    read is in some of them. On a loaded machine others end late, and a call that is refused makes none."""
     stay = {pid for pid in everybody(before) & everybody(after) if not is_ending(pid)}
 
     def what(seen, path):
