@@ -46,20 +46,21 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* The inspector's only child; 0: it has none. */
+/* The inspector's youngest child, for one that it has ended may not have gone; 0: it has none. */
 static pid_t helper_pid(void)
 {
-	char path[64], text[32] = "";
+	char path[64];
+	pid_t pid = 0;
 	FILE *file;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/children", inspector_pid(inspector),
 		inspector_pid(inspector));
 	file = fopen(path, "re");
 	assert_non_null(file);
-	if (!fgets(text, sizeof(text), file))
-		text[0] = '\0';
+	while (fscanf(file, "%d", &pid) == 1)
+		;
 	fclose(file);
-	return atoi(text);
+	return pid;
 }
 
 static int ask_from(void)
