@@ -97,16 +97,14 @@ def test_perf_flipped(w):
         if found["ours"] and found["refused"]:
             break
     assert found["ours"] and found["refused"], found
-    # The test can tell whenever it is left to run: with a grant it is there.
+    # The test can tell, but where it is not left to run: with a grant it is there.
     w.host().GrantPerf("/c1", ["pmu:msr"])
-    told = 0
     for _ in range(20):
         found = one.run(race, 50, forbidden, forbidden)
         equal(found["refused"], 0, found)
-        told += found["forbidden"]
-        if told > 25:
+        if found["forbidden"] > 25:
             break
-    assert told > 25, told
+    assert found["forbidden"] > 25, found
 
 
 def at_address(address, **how):
